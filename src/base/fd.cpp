@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fd.hpp"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <system_error>
+
+namespace undercroft {
+
+Error host_error() { return Error{std::generic_category().message(errno)}; }
+
+Result<std::vector<std::byte>> read_file(const std::string& path, std::size_t limit) {
+    std::string name = "'" + path + "'";
+    Fd fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
+    if (!fd) return host_error().in(name);
+    struct stat status {};
+    if (::fstat(fd.get(), &status) != 0) return host_error().in(name);
+    if (!S_ISREG(status.st_mode)) return Error{"not a regular file"}.in(name);
+    if (static_cast<std::size_t>(status.st_size) > limit) return Error{"file too large"}.in(name);
+    std::vector<std::byte> bytes(static_cast<std::size_t>(status.st_size));
+    std::size_t done = 0;
+    while (done < bytes.size()) {
+        ssize_t n = ::read(fd.get(), bytes.data() + done, bytes.size() - done);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return host_error().in(name);
+        if (n == 0) break;
+        done += static_cast<std::size_t>(n);
+    }
+    bytes.resize(done);
+    return bytes;
+}
+
+}  // namespace undercroft
