@@ -45,7 +45,8 @@ struct Trap {
     TrapKind kind = TrapKind::Fault;
     bool has_error_code = false;
     std::uint32_t error_code = 0;
-    std::uint64_t address = 0;  // CR2 for PF; DR6 bits to set for DB
+    std::uint64_t address = 0;     // CR2 for PF; DR6 bits to set for DB
+    std::uint64_t return_rip = 0;  // SoftwareInterrupt: the RIP to push; a fault on the way reports the vCPU's RIP
 
     static constexpr Trap fault(Vector v) { return {.vector = v}; }
     static constexpr Trap fault(Vector v, std::uint32_t error) {

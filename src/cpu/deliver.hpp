@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reflecting traps: handing an exception or interrupt to the guest kernel's own handler.
+//
+// Source: Intel SDM vol. 3A sections 6.12 to 6.15 (long mode: 6.14). General registers only.
+
+#pragma once
+
+#include "cpu/vcpu.hpp"
+#include "x86/trap.hpp"
+
+namespace undercroft {
+
+// Vectors `trap` through the IDT: gate and segment checks, IST and TSS stacks, the frame on the handler's stack, CR2, RF,
+// IF/TF/NT/RF cleared. Clears `interrupt_shadow`, wakes a halted vCPU. A fault on the way becomes the second exception by
+// the manual's table (benign, contributory, page fault -> #DF); a fault in delivering #DF is a triple
+// fault: activity = Shutdown.
+void deliver(Vcpu& vcpu, const Trap& trap) noexcept;
+
+enum class Attended : std::uint8_t {
+    Continue,  // go on at vcpu.rip (which may be a handler's)
+    Halted,    // nothing to run: wait until `attention` is set
+    Stop,      // somebody asked for it (Attention::Stop, now cleared)
+    Shutdown,  // triple fault
+};
+
+// Serves the attention word between two instructions: NMI, then external interrupts if IF is set and there is
+// no shadow. An interrupt that must wait stays in `pending_interrupt` so that `attention` can be zero meanwhile.
+Attended attend(Vcpu& vcpu) noexcept;
+
+}  // namespace undercroft

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// How guest instructions get executed: the one interface that the rest of the house sees.
+//
+// Two implementations: translated code (translate/) and the single-step executor (step/). Both leave the
+// vCPU at rest, with exact architectural state, whenever run() returns.
+
+#pragma once
+
+#include "cpu/vcpu.hpp"
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace undercroft {
+
+enum class Exit : std::uint8_t {
+    Halt,      // vCPU halted and nothing pending: call again when its attention word is set
+    Stop,      // Attention::Stop was set
+    Shutdown,  // triple fault
+};
+
+class Engine {
+public:
+    virtual ~Engine() = default;
+    virtual Exit run(Vcpu& vcpu) = 0;
+
+    // Counters for --stats, in the order to print them.
+    virtual std::vector<std::pair<std::string, std::uint64_t>> statistics() const = 0;
+};
+
+}  // namespace undercroft

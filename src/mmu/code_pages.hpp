@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which physical pages, and which 64-byte granules of them, hold translated code.
+//
+// Tracked by physical page because Linux patches its text through aliases and devices write too. A page with
+// code has no direct write tag in any software TLB: every write to it reaches wrote(), which tells the
+// listener (the translator's cache) only when granules with code are touched.
+
+#pragma once
+
+#include "x86/address.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace undercroft {
+
+class CodePages {
+public:
+    static constexpr unsigned granule_size = 64;
+
+    class Listener {
+    public:
+        // Bytes [address, address + length) of one page, overlapping code granules, have just been written.
+        virtual void code_written(GuestPhysical address, std::uint64_t length) = 0;
+
+    protected:
+        ~Listener() = default;
+    };
+    // Told when a page holds code for the first time: drop write tags that point to it.
+    class Watcher {
+    public:
+        virtual void page_became_code(std::uint64_t pfn) = 0;
+
+    protected:
+        ~Watcher() = default;
+    };
+
+    explicit CodePages(std::uint64_t page_limit) : granules_(page_limit, 0) {}
+
+    void set_listener(Listener* listener) { listener_ = listener; }
+    void add_watcher(Watcher* watcher) { watchers_.push_back(watcher); }
+
+    bool holds_code(std::uint64_t pfn) const noexcept { return pfn < granules_.size() && granules_[pfn] != 0; }
+
+    // Bytes [address, address + length), within one page, now have a translation.
+    void mark(GuestPhysical address, std::uint64_t length);
+    // Replaces the page's granules by `mask` (bit i = bytes 64i..64i+63), after blocks were discarded.
+    void set_granules(std::uint64_t pfn, std::uint64_t mask) { granules_[pfn] = mask; }
+    std::uint64_t granules(std::uint64_t pfn) const { return pfn < granules_.size() ? granules_[pfn] : 0; }
+
+    // To be called after every write to guest RAM that did not go through a TLB write tag. Any length; may span pages.
+    void wrote(GuestPhysical address, std::uint64_t length) noexcept {
+        if (holds_code(address.page()) || address.page_offset() + length > 4096) wrote_slowly(address, length);
+    }
+
+    // Mask of the granules that [offset, offset + length) of a page touches.
+    static constexpr std::uint64_t mask_of(std::uint64_t offset, std::uint64_t length) {
+        std::uint64_t first = offset / granule_size;
+        std::uint64_t last = (offset + length - 1) / granule_size;
+        return (~0ull >> (63 - (last - first))) << first;
+    }
+
+private:
+    void wrote_slowly(GuestPhysical address, std::uint64_t length) noexcept;
+
+    std::vector<std::uint64_t> granules_;  // per PFN; zero: no code
+    Listener* listener_ = nullptr;
+    std::vector<Watcher*> watchers_;
+};
+
+}  // namespace undercroft

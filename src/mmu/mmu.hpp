@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+// The memory management unit of one vCPU: guest-virtual addresses to host addresses, with the faults.
+//
+// translate() looks in the software TLB, the second-level TLB, then walks the guest's page tables as hardware does
+// (Intel SDM vol. 3A sections 4.5 to 4.7: P, RW, US, XD, reserved bits, CR0.WP, SMEP, SMAP, A and D), then asks
+// the pmap for the frame and fills both TLBs. With CR0.PG clear, addresses are physical.
+//
+// Called from translated code's helpers: general registers only, no allocation, no exceptions.
+
+#pragma once
+
+#include "memory/guest_memory.hpp"
+#include "mmu/code_pages.hpp"
+#include "mmu/second_level_tlb.hpp"
+#include "mmu/tlb.hpp"
+#include "x86/address.hpp"
+#include "x86/paging.hpp"
+#include "x86/trap.hpp"
+
+#include <cstddef>
+#include <cstdint>
+
+namespace undercroft {
+
+// The control registers that paging depends on; this is their home.
+struct PagingState {
+    std::uint64_t cr0 = 0;
+    std::uint64_t cr3 = 0;
+    std::uint64_t cr4 = 0;
+    std::uint64_t efer = 0;
+};
+
+// What lies behind guest-physical addresses that are not RAM.
+class DeviceMemory {
+public:
+    virtual std::uint64_t read_device(GuestPhysical address, unsigned size) noexcept = 0;
+    virtual void write_device(GuestPhysical address, unsigned size, std::uint64_t value) noexcept = 0;
+
+protected:
+    ~DeviceMemory() = default;
+};
+
+// Where an access lands. Valid to the end of the 4 KiB page.
+struct Translation {
+    GuestPhysical physical;
+    std::byte* host = nullptr;  // null: not RAM, goes to DeviceMemory
+    bool holds_code = false;    // after writing through `host`, CodePages::wrote() is owed
+};
+
+struct MmuStatistics {
+    std::uint64_t tlb_misses = 0;           // translate() calls that missed the software TLB
+    std::uint64_t second_level_hits = 0;
+    std::uint64_t walks = 0;
+    std::uint64_t page_faults = 0;
+    std::uint64_t device_accesses = 0;
+    std::uint64_t code_page_writes = 0;
+    std::uint64_t flushes_all = 0;
+    std::uint64_t flushes_non_global = 0;
+    std::uint64_t flushes_page = 0;
+};
+
+class Mmu final : public CodePages::Watcher {
+public:
+    Mmu(GuestMemory& memory, CodePages& code_pages, DeviceMemory& devices, const PagingState& state, Tlb& tlb);
+
+    // Translates one address for one kind of access (any length that stays within the page). Sets A and D.
+    // False: `trap` is the #PF (or #GP for a non-canonical address) and nothing has changed but A bits.
+    [[nodiscard]] bool translate(GuestVirtual address, Access access, AccessMode mode, Translation& out,
+                                 Trap& trap) noexcept;
+
+    // As translate(), but also checks the second page when [address, address + size) crosses one.
+    // `size` <= 4096. All faults come before any effect. A non-canonical address in an SS-relative access is #SS:
+    // the caller turns the #GP into it.
+    [[nodiscard]] bool check(GuestVirtual address, unsigned size, Access access, AccessMode mode, Trap& trap) noexcept;
+
+    // Reads or writes guest memory of any kind (RAM or device, page-crossing or not; size <= 4096). Faults first, then effects.
+    // Writes notify CodePages. Device memory is accessed in pieces of at most 8 bytes.
+    [[nodiscard]] bool read(GuestVirtual from, void* to, unsigned size, AccessMode mode, Trap& trap) noexcept;
+    [[nodiscard]] bool write(GuestVirtual to, const void* from, unsigned size, AccessMode mode, Trap& trap) noexcept;
+
+    // Fetches up to `size` instruction bytes at `from`; stops early at the first unreadable page. Returns how many;
+    // if zero `trap` is the fault. (A decoder that needs more raises `trap` of the second page: see `trap` too
+    // when fewer than asked were read.)
+    unsigned fetch(GuestVirtual from, std::byte* to, unsigned size, AccessMode mode, Trap& trap) noexcept;
+
+    // TLB maintenance, as the guest's instructions ask for it.
+    void flush_all() noexcept;         // CR0/CR4/EFER paging bits changed, CR4.PGE toggled
+    void flush_non_global() noexcept;  // CR3 write
+    void flush_page(GuestVirtual address) noexcept;  // INVLPG: also global entries
+    void page_became_code(std::uint64_t pfn) noexcept override;
+
+    CodePages& code_pages() noexcept { return code_pages_; }
+    GuestMemory& memory() noexcept { return memory_; }
+    DeviceMemory& devices() noexcept { return devices_; }
+    const MmuStatistics& statistics() const { return statistics_; }
+
+private:
+    GuestMemory& memory_;
+    CodePages& code_pages_;
+    DeviceMemory& devices_;
+    const PagingState& state_;
+    Tlb& tlb_;
+    SecondLevelTlb second_level_;
+    MmuStatistics statistics_;
+};
+
+}  // namespace undercroft

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// The software TLB: what translated code probes inline. One array per access mode.
+//
+// A probe for an access of `size` bytes at `address`, as generated code does it:
+//     entry  = entries[mode][(address >> 12) % entry_count]
+//     offset = address - entry.read_tag            (or write_tag)
+//     hit    = offset <= 4096 - size (unsigned)    right page and no page crossing in one compare
+//     host   = entry.host_page + offset
+// The tag is the virtual page's address. An entry that must not hit holds an address whose index is another
+// one (never_tag), so that no address which selects the entry can match it.
+// Owned by one vCPU; touched only by the thread that runs it.
+
+#pragma once
+
+#include "x86/paging.hpp"
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+namespace undercroft {
+
+struct TlbEntry {
+    std::uint64_t read_tag;
+    std::uint64_t write_tag;
+    std::byte* host_page;
+    std::uint64_t physical_page;  // PFN in bits 51..0; bit 63: the mapping is global
+};
+static_assert(sizeof(TlbEntry) == 32, "generated code scales the index by 32");
+static_assert(offsetof(TlbEntry, write_tag) == 8 && offsetof(TlbEntry, host_page) == 16,
+              "generated code addresses these fields");
+
+struct Tlb {
+    static constexpr unsigned entry_bits = 10;
+    static constexpr unsigned entry_count = 1u << entry_bits;
+
+    using Array = std::array<TlbEntry, entry_count>;
+    std::array<Array, access_mode_count> entries;
+
+    static constexpr unsigned index_of(std::uint64_t address) {
+        return static_cast<unsigned>(address >> 12) & (entry_count - 1);
+    }
+    static constexpr std::uint64_t never_tag(unsigned index) { return std::uint64_t{index ^ 1} << 12; }
+    TlbEntry& entry(AccessMode mode, std::uint64_t address) {
+        return entries[static_cast<unsigned>(mode)][index_of(address)];
+    }
+};
+
+}  // namespace undercroft
