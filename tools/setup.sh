@@ -1,0 +1,130 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: Apache-2.0
+# What ./run, ./test, .ci/run and bench/boot share: packages, the build, kernels, initramfs images.
+#
+# To be sourced by a bash script with `set -euo pipefail`. Each function does nothing, quickly, when its
+# work is already done, so that callers simply ask for what they need. Nothing here needs root except
+# installing packages, which goes through sudo. Progress goes to stderr, and only for steps that take
+# longer than a second; a step that fails shows its whole output.
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+CACHE=$ROOT/guests/cache
+BUILD=$ROOT/build/release
+PROGRAM=${0##*/}
+
+# What building and booting needs.
+# shellcheck disable=SC2034  # used by those who source this
+PACKAGES=(g++ cmake ninja-build pkg-config libzydis-dev libzycore-dev libcli11-dev libfmt-dev libgtest-dev
+    libgmock-dev liblzma-dev liblz4-dev libzstd-dev zlib1g-dev cpio kmod xz-utils)
+# What the tests need besides.
+# shellcheck disable=SC2034
+TEST_PACKAGES=(acpica-tools)
+
+die() {
+    printf '%s: %s\n' "$PROGRAM" "$1" >&2
+    exit "${2:-1}"
+}
+
+# An error of the person at the keyboard: one line, exit 2.
+usage_error() { die "$1 (see '$PROGRAM --help')" 2; }
+
+# Seconds since $1 (a value of EPOCHREALTIME), with one decimal.
+seconds_since() {
+    local tenths=$(((${EPOCHREALTIME/[.,]/} - ${1/[.,]/}) / 100000))
+    printf '%d.%d' $((tenths / 10)) $((tenths % 10))
+}
+
+# Shows the label after one second, and on a terminal the last line of the log as it grows.
+show_progress() {
+    local label=$1 log=$2 line
+    sleep 1
+    if [[ ! -t 2 ]]; then
+        printf '%s ...\n' "$label" >&2
+        return
+    fi
+    while true; do
+        line=$(tail -c 400 "$log" 2>/dev/null | tr '\r' '\n' | sed '/^ *$/d' | tail -n 1 | cut -c 1-60)
+        printf '\r\033[K%s ... %s' "$label" "${line//[^[:print:]]/}" >&2
+        sleep 0.5
+    done
+}
+
+# step LABEL COMMAND...: runs the command quietly; says so if it takes long, shows its output if it fails.
+step() {
+    local label=$1 start=$EPOCHREALTIME log shower status=0
+    shift
+    log=$(mktemp)
+    show_progress "$label" "$log" &
+    shower=$!
+    "$@" >"$log" 2>&1 </dev/null || status=$?
+    kill "$shower" 2>/dev/null || true
+    wait "$shower" 2>/dev/null || true
+    if ((status != 0)); then
+        if [[ -t 2 ]]; then printf '\r\033[K' >&2; fi
+        cat "$log" >&2
+        rm -f "$log"
+        die "$label failed (status $status)"
+    fi
+    rm -f "$log"
+    if ((${EPOCHREALTIME/[.,]/} - ${start/[.,]/} >= 1000000)); then
+        if [[ -t 2 ]]; then printf '\r\033[K' >&2; fi
+        printf '%s: done in %s s\n' "$label" "$(seconds_since "$start")" >&2
+    fi
+}
+
+# apt_get ARGS...: apt-get with the rights and the patience it needs.
+apt_get() {
+    local command=(env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=120 "$@")
+    if ((EUID != 0)); then command=(sudo "${command[@]}"); fi
+    "${command[@]}"
+}
+
+apt_lists_present() { compgen -G '/var/lib/apt/lists/*_Packages*' >/dev/null; }
+
+install_packages() {
+    # A broken third-party source must not stop us: whether the packages come is what counts.
+    if ! apt_lists_present; then apt_get update || true; fi
+    apt_get install -y --no-install-recommends "$@" && return
+    apt_get update || true
+    apt_get install -y --no-install-recommends "$@"
+}
+
+# need_packages NAME...: installs those Debian packages that are missing.
+need_packages() {
+    local name installed missing=()
+    command -v dpkg-query >/dev/null || die "this needs a Debian 12 machine: there is no dpkg here"
+    # shellcheck disable=SC2016  # dpkg-query expands the fields
+    installed=" $(dpkg-query -W -f='${db:Status-Abbrev}:${Package} ' "$@" 2>/dev/null || true)"
+    for name in "$@"; do
+        [[ $installed == *" ii :$name "* || $installed == *" hi :$name "* ]] || missing+=("$name")
+    done
+    ((${#missing[@]} == 0)) && return
+    if ((EUID != 0)); then
+        command -v sudo >/dev/null ||
+            die "missing packages; as root, run: apt-get install ${missing[*]}"
+        sudo -v || die "sudo is needed once, to run: apt-get install ${missing[*]}"
+    fi
+    step "installing ${missing[*]}" install_packages "${missing[@]}"
+}
+
+# build TARGET...: the release build of these CMake targets; 'all' is everything.
+build() {
+    if [[ ! -f $BUILD/build.ninja ]]; then
+        step "configuring" cmake -S "$ROOT" --preset release
+    fi
+    step "building" cmake --build "$BUILD" --target "$@"
+}
+
+# need_kernel FLAVOUR: the stock kernel, at $CACHE/FLAVOUR/vmlinuz.
+need_kernel() {
+    [[ -s $CACHE/$1/vmlinuz ]] || step "fetching Debian's $1 kernel" "$ROOT/tools/fetch" kernel "$1"
+}
+
+# need_initramfs FLAVOUR [--tests]: prints the path of an up-to-date image.
+need_initramfs() {
+    local image=$CACHE/initramfs-$1${2:+-tests}.cpio
+    need_kernel "$1"
+    [[ -x $CACHE/busybox/bin/busybox ]] || step "fetching busybox" "$ROOT/tools/fetch" busybox
+    step "making the $1 initramfs" "$ROOT/tools/make-initramfs" "$1" "$image" "${@:2}"
+    printf '%s\n' "$image"
+}
