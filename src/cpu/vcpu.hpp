@@ -92,6 +92,10 @@ struct alignas(4096) Vcpu {
 
     alignas(4096) Tlb tlb;
 
+    // Memory of the engine that runs this vCPU, at a constant distance from the frame; not guest state.
+    static constexpr std::size_t engine_area_size = 256 * 1024;
+    alignas(4096) std::array<std::byte, engine_area_size> engine_area{};
+
     // --- convenience --------------------------------------------------------------------------------------
     std::uint64_t& reg(Gpr name) { return gpr[static_cast<unsigned>(name)]; }
     std::uint64_t reg(Gpr name) const { return gpr[static_cast<unsigned>(name)]; }

@@ -44,7 +44,20 @@ protected:
 struct Translation {
     GuestPhysical physical;
     std::byte* host = nullptr;  // null: not RAM, goes to DeviceMemory
+    bool global = false;        // from a page-table entry with G while CR4.PGE is set: survives flush_non_global()
     bool holds_code = false;    // after writing through `host`, CodePages::wrote() is owed
+};
+
+// Told of every flush, after it was made: the translator keeps shortcuts from virtual addresses to blocks.
+class FlushObserver {
+public:
+    virtual void flushed_all() noexcept = 0;
+    virtual void flushed_non_global() noexcept = 0;
+    // The page of `address` and, when it may be part of a large page, all of that one: [start, start + length).
+    virtual void flushed_range(GuestVirtual start, std::uint64_t length) noexcept = 0;
+
+protected:
+    ~FlushObserver() = default;
 };
 
 struct MmuStatistics {
@@ -89,6 +102,7 @@ public:
     void flush_page(GuestVirtual address) noexcept;  // INVLPG: also global entries
     void page_became_code(std::uint64_t pfn) noexcept override;
 
+    void set_flush_observer(FlushObserver* observer) noexcept { flush_observer_ = observer; }
     CodePages& code_pages() noexcept { return code_pages_; }
     GuestMemory& memory() noexcept { return memory_; }
     DeviceMemory& devices() noexcept { return devices_; }
@@ -101,6 +115,7 @@ private:
     const PagingState& state_;
     Tlb& tlb_;
     SecondLevelTlb second_level_;
+    FlushObserver* flush_observer_ = nullptr;
     MmuStatistics statistics_;
 };
 
