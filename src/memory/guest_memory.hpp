@@ -46,9 +46,9 @@ public:
     bool write(GuestPhysical to, std::span<const std::byte> from);
 
     std::span<const MemoryRegion> regions() const { return regions_; }
-    std::uint64_t size() const;          // bytes of RAM in all regions
-    std::uint64_t page_limit() const;    // one past the highest RAM page number
-    std::uint64_t resident() const;      // bytes of RAM that the host backs now (touched)
+    std::uint64_t size() const;        // bytes of RAM in all regions
+    std::uint64_t page_limit() const;  // one past the highest RAM page number
+    std::uint64_t resident() const;    // bytes of RAM that the host backs now (touched)
 
 private:
     GuestMemory() = default;

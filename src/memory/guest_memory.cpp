@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+// The pool, its set-up, and bulk copies. Compiled with vector instructions: not for translated code's
+// helpers, which use the inline lookups only.
+//
+// The pool is one private anonymous mapping without reservation: a frame costs nothing before its first
+// touch. Its first frame is inaccessible and stands for "none". No huge pages are asked for, and where the
+// host gives them to everyone they are refused: a guest kernel touches single pages far apart, and each would
+// bring in 2 MiB.
+
+#include "memory/guest_memory.hpp"
+
+#include "base/check.hpp"
+#include "x86/paging.hpp"
+
+#include <fmt/format.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+namespace undercroft {
+namespace {
+
+constexpr std::uint64_t max_page_limit = 1ull << (physical_address_bits - 12);
+
+Error cannot_reserve(std::uint64_t bytes, const char* reason) {
+    return Error{fmt::format("cannot reserve {} MiB of memory: {}", bytes >> 20, reason)};
+}
+
+void check_regions(const std::vector<MemoryRegion>& regions) {
+    std::uint64_t end = 0;
+    for (const MemoryRegion& region : regions) {
+        CHECK(region.start.page_offset() == 0 && region.size % page_size == 0, "a region of whole pages");
+        CHECK(region.start.value() >= end, "regions sorted and disjoint");
+        end = region.start.value() + region.size;
+        CHECK(end >= region.start.value(), "a region within the address space");
+    }
+}
+
+// Calls piece(host, bytes done, bytes now) for each page of a range that is all RAM.
+template <class Piece>
+bool for_each_page(const GuestMemory& memory, GuestPhysical start, std::uint64_t size, Piece piece) {
+    for (std::uint64_t done = 0; done < size;) {
+        GuestPhysical at = start + done;
+        std::byte* host = memory.host(at);
+        if (!host) return false;
+        std::uint64_t now = std::min(size - done, page_size - at.page_offset());
+        piece(host, done, now);
+        done += now;
+    }
+    return true;
+}
+
+bool all_ram(const GuestMemory& memory, GuestPhysical start, std::uint64_t size) {
+    return for_each_page(memory, start, size, [](std::byte*, std::uint64_t, std::uint64_t) {});
+}
+
+}  // namespace
+
+Result<std::unique_ptr<GuestMemory>> GuestMemory::create(std::vector<MemoryRegion> regions) {
+    check_regions(regions);
+    std::unique_ptr<GuestMemory> memory{new GuestMemory};
+    memory->regions_ = std::move(regions);
+    std::uint64_t bytes = memory->size();
+    std::uint64_t limit = 0;
+    for (const MemoryRegion& region : memory->regions_) limit = (region.start + region.size).page();
+    if (limit > max_page_limit || bytes >> 12 >= 1ull << PhysicalMap::frame_bits)
+        return cannot_reserve(bytes, "more than a guest can address");
+
+    std::uint64_t pool_size = bytes + page_size;
+    void* pool =
+        mmap(nullptr, pool_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (pool == MAP_FAILED) return cannot_reserve(bytes, std::strerror(errno));
+    memory->pool_ = static_cast<std::byte*>(pool);
+    memory->pool_size_ = pool_size;
+    mprotect(pool, page_size, PROT_NONE);
+    madvise(pool, pool_size, MADV_NOHUGEPAGE);
+
+    memory->pmap_ = PhysicalMap{limit, memory->pool_};
+    if (!memory->pmap_.valid()) return cannot_reserve(bytes, "no memory for the table of frames");
+    std::uint64_t frame = 1;
+    for (const MemoryRegion& region : memory->regions_)
+        for (std::uint64_t page = 0; page < region.size >> 12; page++)
+            memory->pmap_.map(region.start.page() + page, MachineFrame{frame++});
+    return memory;
+}
+
+GuestMemory::~GuestMemory() {
+    if (pool_) munmap(pool_, pool_size_);
+}
+
+bool GuestMemory::read(GuestPhysical from, std::span<std::byte> to) const {
+    if (!all_ram(*this, from, to.size())) return false;
+    return for_each_page(*this, from, to.size(), [&](std::byte* host, std::uint64_t done, std::uint64_t now) {
+        std::memcpy(to.data() + done, host, now);
+    });
+}
+
+bool GuestMemory::write(GuestPhysical to, std::span<const std::byte> from) {
+    if (!all_ram(*this, to, from.size())) return false;
+    return for_each_page(*this, to, from.size(), [&](std::byte* host, std::uint64_t done, std::uint64_t now) {
+        std::memcpy(host, from.data() + done, now);
+    });
+}
+
+std::uint64_t GuestMemory::size() const {
+    std::uint64_t bytes = 0;
+    for (const MemoryRegion& region : regions_) bytes += region.size;
+    return bytes;
+}
+
+std::uint64_t GuestMemory::page_limit() const { return pmap_.page_limit(); }
+
+std::uint64_t GuestMemory::resident() const {
+    constexpr std::uint64_t pages_at_once = 1 << 18;
+    std::vector<unsigned char> present(std::min(pages_at_once, pool_size_ >> 12));
+    std::uint64_t pages = 0;
+    for (std::uint64_t done = 0; done < pool_size_ >> 12; done += present.size()) {
+        std::uint64_t now = std::min<std::uint64_t>(present.size(), (pool_size_ >> 12) - done);
+        if (mincore(pool_ + (done << 12), now << 12, present.data()) != 0) return 0;
+        for (std::uint64_t page = 0; page < now; page++) pages += present[page] & 1u;
+    }
+    return pages << 12;
+}
+
+}  // namespace undercroft
