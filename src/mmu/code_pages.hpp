@@ -7,6 +7,7 @@
 
 #pragma once
 
+#include "mmu/zeroed_array.hpp"
 #include "x86/address.hpp"
 
 #include <cstddef>
@@ -36,22 +37,25 @@ public:
         ~Watcher() = default;
     };
 
-    explicit CodePages(std::uint64_t page_limit) : granules_(page_limit, 0) {}
+    explicit CodePages(std::uint64_t page_limit) : page_limit_{page_limit}, granules_{page_limit} {}
 
     void set_listener(Listener* listener) { listener_ = listener; }
     void add_watcher(Watcher* watcher) { watchers_.push_back(watcher); }
 
-    bool holds_code(std::uint64_t pfn) const noexcept { return pfn < granules_.size() && granules_[pfn] != 0; }
+    bool holds_code(std::uint64_t pfn) const noexcept { return pfn < page_limit_ && granules_[pfn] != 0; }
 
     // Bytes [address, address + length), within one page, now have a translation.
-    void mark(GuestPhysical address, std::uint64_t length);
+    // Pages that are not RAM are ignored: nothing can tell when they change, so they must not be translated.
+    void mark(GuestPhysical address, std::uint64_t length) noexcept;
     // Replaces the page's granules by `mask` (bit i = bytes 64i..64i+63), after blocks were discarded.
     void set_granules(std::uint64_t pfn, std::uint64_t mask) { granules_[pfn] = mask; }
-    std::uint64_t granules(std::uint64_t pfn) const { return pfn < granules_.size() ? granules_[pfn] : 0; }
+    std::uint64_t granules(std::uint64_t pfn) const { return pfn < page_limit_ ? granules_[pfn] : 0; }
 
-    // To be called after every write to guest RAM that did not go through a TLB write tag. Any length; may span pages.
+    // To be called after every write to guest RAM that did not go through a TLB write tag. Any length; may
+    // span pages.
     void wrote(GuestPhysical address, std::uint64_t length) noexcept {
-        if (holds_code(address.page()) || address.page_offset() + length > 4096) wrote_slowly(address, length);
+        if (holds_code(address.page()) || address.page_offset() + length > 4096)
+            wrote_slowly(address, length);
     }
 
     // Mask of the granules that [offset, offset + length) of a page touches.
@@ -64,7 +68,8 @@ public:
 private:
     void wrote_slowly(GuestPhysical address, std::uint64_t length) noexcept;
 
-    std::vector<std::uint64_t> granules_;  // per PFN; zero: no code
+    std::uint64_t page_limit_;
+    ZeroedArray<std::uint64_t> granules_;  // per PFN; zero: no code
     Listener* listener_ = nullptr;
     std::vector<Watcher*> watchers_;
 };

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The memory management unit of one vCPU: guest-virtual addresses to host addresses, with the faults.
 //
-// translate() looks in the software TLB, the second-level TLB, then walks the guest's page tables as hardware does
-// (Intel SDM vol. 3A sections 4.5 to 4.7: P, RW, US, XD, reserved bits, CR0.WP, SMEP, SMAP, A and D), then asks
-// the pmap for the frame and fills both TLBs. With CR0.PG clear, addresses are physical.
+// translate() looks in the software TLB, the second-level TLB, then walks the guest's page tables as hardware
+// does (Intel SDM vol. 3A sections 4.5 to 4.7: P, RW, US, XD, reserved bits, CR0.WP, SMEP, SMAP, A and D),
+// then asks the pmap for the frame and fills both TLBs. With CR0.PG clear, addresses are physical.
 //
 // Called from translated code's helpers: general registers only, no allocation, no exceptions.
 
@@ -11,8 +11,12 @@
 
 #include "memory/guest_memory.hpp"
 #include "mmu/code_pages.hpp"
+#include "mmu/large_pages.hpp"
+#include "mmu/page_walk.hpp"
+#include "mmu/paging_state.hpp"
 #include "mmu/second_level_tlb.hpp"
 #include "mmu/tlb.hpp"
+#include "mmu/tlb_book.hpp"
 #include "x86/address.hpp"
 #include "x86/paging.hpp"
 #include "x86/trap.hpp"
@@ -21,14 +25,6 @@
 #include <cstdint>
 
 namespace undercroft {
-
-// The control registers that paging depends on; this is their home.
-struct PagingState {
-    std::uint64_t cr0 = 0;
-    std::uint64_t cr3 = 0;
-    std::uint64_t cr4 = 0;
-    std::uint64_t efer = 0;
-};
 
 // What lies behind guest-physical addresses that are not RAM.
 class DeviceMemory {
@@ -44,8 +40,8 @@ protected:
 struct Translation {
     GuestPhysical physical;
     std::byte* host = nullptr;  // null: not RAM, goes to DeviceMemory
-    bool global = false;        // from a page-table entry with G while CR4.PGE is set: survives flush_non_global()
-    bool holds_code = false;    // after writing through `host`, CodePages::wrote() is owed
+    bool global = false;  // from a page-table entry with G while CR4.PGE is set: survives flush_non_global()
+    bool holds_code = false;  // Access::Write only: after writing through `host`, CodePages::wrote() is owed
 };
 
 // Told of every flush, after it was made: the translator keeps shortcuts from virtual addresses to blocks.
@@ -53,7 +49,8 @@ class FlushObserver {
 public:
     virtual void flushed_all() noexcept = 0;
     virtual void flushed_non_global() noexcept = 0;
-    // The page of `address` and, when it may be part of a large page, all of that one: [start, start + length).
+    // The page of `address` and, when it may be part of a large page, all of that one: [start, start +
+    // length).
     virtual void flushed_range(GuestVirtual start, std::uint64_t length) noexcept = 0;
 
 protected:
@@ -61,7 +58,7 @@ protected:
 };
 
 struct MmuStatistics {
-    std::uint64_t tlb_misses = 0;           // translate() calls that missed the software TLB
+    std::uint64_t tlb_misses = 0;  // data accesses to translate() that missed the software TLB
     std::uint64_t second_level_hits = 0;
     std::uint64_t walks = 0;
     std::uint64_t page_faults = 0;
@@ -74,7 +71,11 @@ struct MmuStatistics {
 
 class Mmu final : public CodePages::Watcher {
 public:
-    Mmu(GuestMemory& memory, CodePages& code_pages, DeviceMemory& devices, const PagingState& state, Tlb& tlb);
+    // Empties `tlb` and watches `code_pages`, which must not mark a page after the Mmu is gone.
+    Mmu(GuestMemory& memory, CodePages& code_pages, DeviceMemory& devices, const PagingState& state,
+        Tlb& tlb);
+    Mmu(const Mmu&) = delete;
+    Mmu& operator=(const Mmu&) = delete;
 
     // Translates one address for one kind of access (any length that stays within the page). Sets A and D.
     // False: `trap` is the #PF (or #GP for a non-canonical address) and nothing has changed but A bits.
@@ -82,23 +83,25 @@ public:
                                  Trap& trap) noexcept;
 
     // As translate(), but also checks the second page when [address, address + size) crosses one.
-    // `size` <= 4096. All faults come before any effect. A non-canonical address in an SS-relative access is #SS:
-    // the caller turns the #GP into it.
-    [[nodiscard]] bool check(GuestVirtual address, unsigned size, Access access, AccessMode mode, Trap& trap) noexcept;
+    // `size` <= 4096. All faults come before any effect. A non-canonical address in an SS-relative access is
+    // #SS: the caller turns the #GP into it.
+    [[nodiscard]] bool check(GuestVirtual address, unsigned size, Access access, AccessMode mode,
+                             Trap& trap) noexcept;
 
-    // Reads or writes guest memory of any kind (RAM or device, page-crossing or not; size <= 4096). Faults first, then effects.
-    // Writes notify CodePages. Device memory is accessed in pieces of at most 8 bytes.
+    // Reads or writes guest memory of any kind (RAM or device, page-crossing or not; size <= 4096). Faults
+    // first, then effects. Writes notify CodePages. Device memory is accessed in pieces of at most 8 bytes.
     [[nodiscard]] bool read(GuestVirtual from, void* to, unsigned size, AccessMode mode, Trap& trap) noexcept;
-    [[nodiscard]] bool write(GuestVirtual to, const void* from, unsigned size, AccessMode mode, Trap& trap) noexcept;
+    [[nodiscard]] bool write(GuestVirtual to, const void* from, unsigned size, AccessMode mode,
+                             Trap& trap) noexcept;
 
-    // Fetches up to `size` instruction bytes at `from`; stops early at the first unreadable page. Returns how many;
-    // if zero `trap` is the fault. (A decoder that needs more raises `trap` of the second page: see `trap` too
-    // when fewer than asked were read.)
+    // Fetches up to `size` instruction bytes at `from`; stops early at the first unreadable page. Returns how
+    // many; if zero `trap` is the fault. (A decoder that needs more raises `trap` of the second page: see
+    // `trap` too when fewer than asked were read.)
     unsigned fetch(GuestVirtual from, std::byte* to, unsigned size, AccessMode mode, Trap& trap) noexcept;
 
     // TLB maintenance, as the guest's instructions ask for it.
-    void flush_all() noexcept;         // CR0/CR4/EFER paging bits changed, CR4.PGE toggled
-    void flush_non_global() noexcept;  // CR3 write
+    void flush_all() noexcept;                       // CR0/CR4/EFER paging bits changed, CR4.PGE toggled
+    void flush_non_global() noexcept;                // CR3 write
     void flush_page(GuestVirtual address) noexcept;  // INVLPG: also global entries
     void page_became_code(std::uint64_t pfn) noexcept override;
 
@@ -109,12 +112,33 @@ public:
     const MmuStatistics& statistics() const { return statistics_; }
 
 private:
+    // A translation that the software TLB does not have.
+    bool translate_missed(GuestVirtual address, Access access, AccessMode mode, Translation& out,
+                          Trap& trap) noexcept;
+    bool look_up(GuestVirtual address, Access access, AccessMode mode, SecondLevelEntry& out,
+                 Trap& trap) noexcept;
+    // Would translate() succeed? Leaves A and D alone.
+    bool probe(GuestVirtual address, Access access, AccessMode mode, Trap& trap) noexcept;
+    // The one or two pages of an access, with all faults.
+    bool translate_range(GuestVirtual address, unsigned size, Access access, AccessMode mode,
+                         Translation& first, Translation& second, Trap& trap) noexcept;
+    bool read_slowly(GuestVirtual from, void* to, unsigned size, AccessMode mode, Trap& trap) noexcept;
+    bool write_slowly(GuestVirtual to, const void* from, unsigned size, AccessMode mode, Trap& trap) noexcept;
+    void read_piece(const Translation& from, std::byte* to, unsigned size) noexcept;
+    void write_piece(const Translation& to, const std::byte* from, unsigned size) noexcept;
+    bool addressable(GuestVirtual address) const noexcept;
+    void fill(GuestVirtual address, AccessMode mode, const SecondLevelEntry& entry, bool holds_code) noexcept;
+    void flush_range(std::uint64_t start, std::uint64_t length) noexcept;
+
     GuestMemory& memory_;
     CodePages& code_pages_;
     DeviceMemory& devices_;
     const PagingState& state_;
     Tlb& tlb_;
+    TlbBook book_;
     SecondLevelTlb second_level_;
+    LargePages large_pages_;
+    PageWalk walk_;
     FlushObserver* flush_observer_ = nullptr;
     MmuStatistics statistics_;
 };

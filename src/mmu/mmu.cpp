@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+// Translation and TLB maintenance. Accesses are in mmu_access.cpp.
+
+#include "mmu/mmu.hpp"
+
+namespace undercroft {
+namespace {
+
+constexpr std::uint64_t page_of(GuestVirtual address) { return address.value() & ~(page_size - 1); }
+constexpr std::uint64_t physical_mask = (1ull << physical_address_bits) - 1;
+
+}  // namespace
+
+bool Mmu::translate(GuestVirtual address, Access access, AccessMode mode, Translation& out,
+                    Trap& trap) noexcept {
+    const TlbEntry& entry = tlb_.entry(mode, address.value());
+    std::uint64_t page = page_of(address);
+    bool hit =
+        access == Access::Read ? entry.read_tag == page : access == Access::Write && entry.write_tag == page;
+    if (!hit) return translate_missed(address, access, mode, out, trap);
+    out.physical =
+        GuestPhysical{entry.physical_page << 12 | address.page_offset()};  // the global bit falls off
+    out.host = entry.host_page + address.page_offset();
+    out.global = entry.physical_page >> 63 != 0;
+    out.holds_code = false;
+    return true;
+}
+
+bool Mmu::translate_missed(GuestVirtual address, Access access, AccessMode mode, Translation& out,
+                           Trap& trap) noexcept {
+    if (access != Access::Execute) statistics_.tlb_misses++;
+    SecondLevelEntry entry;
+    if (!look_up(address, access, mode, entry, trap)) return false;
+
+    out.physical = GuestPhysical{entry.pfn() << 12 | address.page_offset()};
+    out.host = entry.host_page ? entry.host_page + address.page_offset() : nullptr;
+    out.global = (entry.rights() & PageRights::Global) != 0;
+    out.holds_code = false;
+    if (access == Access::Execute || !entry.host_page) return true;
+
+    bool holds_code = code_pages_.holds_code(entry.pfn());
+    if (access == Access::Write) out.holds_code = holds_code;
+    fill(address, mode, entry, holds_code);
+    return true;
+}
+
+// From the second-level TLB, else from the guest's tables. An entry that forbids the access is not believed:
+// the guest may have relaxed its tables without INVLPG, and expects at most one fault for it. (SDM vol.
+// 3A 4.10.4.3)
+bool Mmu::look_up(GuestVirtual address, Access access, AccessMode mode, SecondLevelEntry& out,
+                  Trap& trap) noexcept {
+    std::uint64_t page = page_of(address);
+    if (!state_.paging()) {
+        std::uint64_t pfn = (address.value() & physical_mask) >> 12;
+        out = {page, pfn << 12 | PageRights::All, memory_.host(GuestPhysical{pfn << 12}), 0};
+        return true;
+    }
+    if (const SecondLevelEntry* entry = second_level_.find(page)) {
+        bool ready = access != Access::Write || (entry->rights() & PageRights::Dirty) != 0;
+        if (ready && permits(entry->rights(), access, mode, state_)) {
+            statistics_.second_level_hits++;
+            out = *entry;
+            return true;
+        }
+    }
+    if (!addressable(address)) {
+        trap = Trap::fault(Vector::GP, 0);
+        return false;
+    }
+    statistics_.walks++;
+    WalkResult result;
+    if (!walk_.walk(address, access, mode, WalkEffect::AccessedAndDirty, result, trap)) {
+        // A page fault drops what the TLBs hold for the address. (SDM vol. 3A section 4.10.4.1)
+        statistics_.page_faults++;
+        second_level_.remove(page);
+        book_.flush_page(page);
+        return false;
+    }
+    if ((result.rights & PageRights::Large2M) != 0) large_pages_.note(page, LargePages::Size::Of2M);
+    if ((result.rights & PageRights::Large1G) != 0) large_pages_.note(page, LargePages::Size::Of1G);
+    std::byte* host = memory_.host(GuestPhysical{result.pfn << 12});
+    second_level_.insert(page, result.pfn, result.rights, host);
+    out = {page, result.pfn << 12 | result.rights, host, 0};
+    return true;
+}
+
+// The write tag says that a write needs nothing but the write: allowed, D set already, no code to invalidate.
+void Mmu::fill(GuestVirtual address, AccessMode mode, const SecondLevelEntry& entry,
+               bool holds_code) noexcept {
+    TlbFill wanted;
+    wanted.page = page_of(address);
+    wanted.pfn = entry.pfn();
+    wanted.host_page = entry.host_page;
+    wanted.global = (entry.rights() & PageRights::Global) != 0;
+    wanted.writable = !holds_code && (entry.rights() & PageRights::Dirty) != 0 &&
+                      (!state_.paging() || permits(entry.rights(), Access::Write, mode, state_));
+    book_.fill(mode, wanted);
+}
+
+bool Mmu::probe(GuestVirtual address, Access access, AccessMode mode, Trap& trap) noexcept {
+    if (!state_.paging()) return true;
+    const SecondLevelEntry* entry = second_level_.find(page_of(address));
+    if (entry && permits(entry->rights(), access, mode, state_)) return true;
+    if (!addressable(address)) {
+        trap = Trap::fault(Vector::GP, 0);
+        return false;
+    }
+    WalkResult result;
+    return walk_.walk(address, access, mode, WalkEffect::None, result, trap);
+}
+
+bool Mmu::addressable(GuestVirtual address) const noexcept {
+    return !state_.paging() || is_canonical(address.value());
+}
+
+void Mmu::flush_all() noexcept {
+    statistics_.flushes_all++;
+    second_level_.flush_all();
+    book_.flush_all();
+    large_pages_.forget_all();
+    if (flush_observer_) flush_observer_->flushed_all();
+}
+
+void Mmu::flush_non_global() noexcept {
+    statistics_.flushes_non_global++;
+    second_level_.flush_non_global();
+    book_.flush_non_global();
+    if (flush_observer_) flush_observer_->flushed_non_global();
+}
+
+void Mmu::flush_page(GuestVirtual address) noexcept {
+    statistics_.flushes_page++;
+    using Size = LargePages::Size;
+    std::uint64_t start = page_of(address);
+    std::uint64_t length = page_size;
+    for (Size size : {Size::Of2M, Size::Of1G}) {
+        if (!large_pages_.may_hold(start, size)) continue;
+        length = 1ull << static_cast<unsigned>(size);
+        large_pages_.forget(start, size);
+    }
+    start &= ~(length - 1);
+    if (length == page_size) {
+        second_level_.remove(start);
+        book_.flush_page(start);
+    } else {
+        second_level_.remove_range(start, length);
+        book_.flush_range(start, length);
+    }
+    if (flush_observer_) flush_observer_->flushed_range(GuestVirtual{start}, length);
+}
+
+void Mmu::page_became_code(std::uint64_t pfn) noexcept { book_.drop_writes(pfn); }
+
+}  // namespace undercroft

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "mmu/tlb_book.hpp"
+
+#include <bit>
+
+namespace undercroft {
+
+TlbBook::TlbBook(Tlb& tlb, std::uint64_t page_limit)
+    : tlb_{tlb}, page_limit_{page_limit}, write_granted_{page_limit / 64 + 1} {
+    for (unsigned mode = 0; mode < access_mode_count; mode++) {
+        for (unsigned index = 0; index < Tlb::entry_count; index++) clear(tlb_.entries[mode][index], index);
+        for (unsigned word = 0; word < word_count; word++) global_[mode][word] = non_global_[mode][word] = 0;
+    }
+}
+
+void TlbBook::fill(AccessMode mode, const TlbFill& fill) noexcept {
+    unsigned index = Tlb::index_of(fill.page);
+    TlbEntry& entry = tlb_.entries[static_cast<unsigned>(mode)][index];
+    entry.read_tag = fill.page;
+    entry.write_tag = fill.writable ? fill.page : Tlb::never_tag(index);
+    entry.host_page = fill.host_page;
+    entry.physical_page = fill.pfn | std::uint64_t{fill.global} << 63;
+
+    std::uint64_t bit = 1ull << index % 64;
+    std::uint64_t& global = global_[static_cast<unsigned>(mode)][index / 64];
+    std::uint64_t& non_global = non_global_[static_cast<unsigned>(mode)][index / 64];
+    global = fill.global ? global | bit : global & ~bit;
+    non_global = fill.global ? non_global & ~bit : non_global | bit;
+    if (fill.writable && fill.pfn < page_limit_) write_granted_[fill.pfn / 64] |= 1ull << fill.pfn % 64;
+}
+
+void TlbBook::flush(Bitmaps& bitmaps) noexcept {
+    for (unsigned mode = 0; mode < access_mode_count; mode++) {
+        for (unsigned word = 0; word < word_count; word++) {
+            std::uint64_t bits = bitmaps[mode][word];
+            if (bits == 0) continue;
+            for (; bits != 0; bits &= bits - 1) {
+                unsigned index = word * 64 + static_cast<unsigned>(std::countr_zero(bits));
+                clear(tlb_.entries[mode][index], index);
+            }
+            bitmaps[mode][word] = 0;
+        }
+    }
+}
+
+void TlbBook::flush_all() noexcept {
+    flush(global_);
+    flush(non_global_);
+}
+
+void TlbBook::flush_non_global() noexcept { flush(non_global_); }
+
+// A stale bit in a bitmap does no harm, so only the entries change.
+void TlbBook::flush_page(std::uint64_t page) noexcept {
+    unsigned index = Tlb::index_of(page);
+    for (Tlb::Array& array : tlb_.entries)
+        if (array[index].read_tag == page) clear(array[index], index);
+}
+
+template <class Action>
+void TlbBook::for_each_in_use(Action action) noexcept {
+    for (unsigned mode = 0; mode < access_mode_count; mode++) {
+        for (unsigned word = 0; word < word_count; word++) {
+            for (std::uint64_t bits = global_[mode][word] | non_global_[mode][word]; bits != 0;
+                 bits &= bits - 1) {
+                unsigned index = word * 64 + static_cast<unsigned>(std::countr_zero(bits));
+                action(tlb_.entries[mode][index], index);
+            }
+        }
+    }
+}
+
+void TlbBook::flush_range(std::uint64_t start, std::uint64_t length) noexcept {
+    for_each_in_use([=](TlbEntry& entry, unsigned index) {
+        if (entry.read_tag - start < length) clear(entry, index);
+    });
+}
+
+void TlbBook::drop_writes(std::uint64_t pfn) noexcept {
+    if (pfn >= page_limit_ || (write_granted_[pfn / 64] >> pfn % 64 & 1) == 0) return;
+    for_each_in_use([=](TlbEntry& entry, unsigned index) {
+        if ((entry.physical_page & ~(1ull << 63)) == pfn) entry.write_tag = Tlb::never_tag(index);
+    });
+    write_granted_[pfn / 64] &= ~(1ull << pfn % 64);
+}
+
+}  // namespace undercroft
