@@ -63,19 +63,8 @@ bool Mmu::look_up(GuestVirtual address, Access access, AccessMode mode, SecondLe
             return true;
         }
     }
-    if (!addressable(address)) {
-        trap = Trap::fault(Vector::GP, 0);
-        return false;
-    }
-    statistics_.walks++;
     WalkResult result;
-    if (!walk_.walk(address, access, mode, WalkEffect::AccessedAndDirty, result, trap)) {
-        // A page fault drops what the TLBs hold for the address. (SDM vol. 3A section 4.10.4.1)
-        statistics_.page_faults++;
-        second_level_.remove(page);
-        book_.flush_page(page);
-        return false;
-    }
+    if (!walk_tables(address, access, mode, WalkEffect::AccessedAndDirty, result, trap)) return false;
     if ((result.rights & PageRights::Large2M) != 0) large_pages_.note(page, LargePages::Size::Of2M);
     if ((result.rights & PageRights::Large1G) != 0) large_pages_.note(page, LargePages::Size::Of1G);
     std::byte* host = memory_.host(GuestPhysical{result.pfn << 12});
@@ -101,12 +90,23 @@ bool Mmu::probe(GuestVirtual address, Access access, AccessMode mode, Trap& trap
     if (!state_.paging()) return true;
     const SecondLevelEntry* entry = second_level_.find(page_of(address));
     if (entry && permits(entry->rights(), access, mode, state_)) return true;
+    WalkResult result;
+    return walk_tables(address, access, mode, WalkEffect::None, result, trap);
+}
+
+bool Mmu::walk_tables(GuestVirtual address, Access access, AccessMode mode, WalkEffect effect,
+                      WalkResult& result, Trap& trap) noexcept {
     if (!addressable(address)) {
         trap = Trap::fault(Vector::GP, 0);
         return false;
     }
-    WalkResult result;
-    return walk_.walk(address, access, mode, WalkEffect::None, result, trap);
+    statistics_.walks++;
+    if (walk_.walk(address, access, mode, effect, result, trap)) return true;
+    // A page fault drops what the TLBs hold for the address. (SDM vol. 3A section 4.10.4.1)
+    statistics_.page_faults++;
+    second_level_.remove(page_of(address));
+    book_.flush_page(page_of(address));
+    return false;
 }
 
 bool Mmu::addressable(GuestVirtual address) const noexcept {

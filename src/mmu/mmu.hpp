@@ -117,6 +117,8 @@ private:
                           Trap& trap) noexcept;
     bool look_up(GuestVirtual address, Access access, AccessMode mode, SecondLevelEntry& out,
                  Trap& trap) noexcept;
+    bool walk_tables(GuestVirtual address, Access access, AccessMode mode, WalkEffect effect,
+                     WalkResult& result, Trap& trap) noexcept;
     // Would translate() succeed? Leaves A and D alone.
     bool probe(GuestVirtual address, Access access, AccessMode mode, Trap& trap) noexcept;
     // The one or two pages of an access, with all faults.
