@@ -63,12 +63,12 @@ struct MemoryRange {
 };
 
 struct BootParamsInputs {
-    SetupHeader header;                 // of the kernel
-    GuestPhysical command_line;         // its address
+    SetupHeader header{};               // of the kernel
+    GuestPhysical command_line{};       // its address
     std::size_t command_line_size = 0;  // without the terminating zero
-    MemoryRange initrd;                 // size zero: none
-    GuestPhysical rsdp;
-    std::vector<E820Entry> e820;  // at most max_e820_entries
+    MemoryRange initrd{};               // size zero: none
+    GuestPhysical rsdp{};
+    std::vector<E820Entry> e820{};  // at most max_e820_entries
 };
 
 // Error: "command line is too long: … bytes, the kernel takes …".
