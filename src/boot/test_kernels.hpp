@@ -6,7 +6,7 @@
 #include "boot/bzimage.hpp"
 
 #include <elf.h>
-#include <lz4hc.h>
+#include <lz4.h>
 #include <lzma.h>
 #include <zlib.h>
 #include <zstd.h>
