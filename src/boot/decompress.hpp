@@ -18,7 +18,7 @@ inline constexpr std::size_t max_unpacked_size = std::size_t{512} << 20;
 // appends it, gzip's own trailer ends with it. The result has exactly that size.
 //
 // Errors: "payload is corrupt (xz: …)", "payload compression is not supported (bzip2)", "payload compression
-// is not known", "payload is corrupt (… bytes claimed)" for a size beyond `limit`.
+// is not known", and "payload is corrupt (xz: … bytes claimed)" for a size beyond `limit`.
 Result<Buffer> decompress(ByteSpan payload, std::size_t limit = max_unpacked_size);
 
 }  // namespace undercroft::boot

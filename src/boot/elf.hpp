@@ -33,7 +33,7 @@ struct Elf {
 bool looks_like_elf(ByteSpan file);
 
 // Errors: "not an ELF file", "truncated kernel: …", "32-bit kernel", "kernel is not for x86-64", "ELF file is
-// not an executable", and segments that overlap, wrap around or miss the entry point.
+// not an executable …", and segments that overlap, wrap around or miss the entry point.
 Result<Elf> parse_elf(ByteSpan file);
 
 }  // namespace undercroft::boot
