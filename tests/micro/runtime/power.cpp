@@ -64,7 +64,12 @@ void reset() {
 extern "C" [[noreturn]] void runtime_main(const void* boot_params);
 extern "C" void runtime_main(const void* boot_params) {
     micro::out8(0x3fb, 3);  // LCR: 8 data bits, no parity
-    if (boot_params != nullptr) micro::find_power_registers(boot_params);
+    if (boot_params != nullptr) {
+        micro::find_power_registers(boot_params);
+    } else {
+        micro::out8(0x21, 0xff);  // a BIOS may have left the PICs on
+        micro::out8(0xa1, 0xff);
+    }
     micro::set_up_processor();
     micro_main();
     micro::print_line("END");
