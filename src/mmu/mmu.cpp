@@ -115,6 +115,7 @@ bool Mmu::addressable(GuestVirtual address) const noexcept {
 
 void Mmu::flush_all() noexcept {
     statistics_.flushes_all++;
+    second_level_.select(state_.pcid());  // CR4.PCIDE may have changed
     second_level_.flush_all();
     book_.flush_all();
     large_pages_.forget_all();
@@ -124,6 +125,24 @@ void Mmu::flush_all() noexcept {
 void Mmu::flush_non_global() noexcept {
     statistics_.flushes_non_global++;
     second_level_.flush_non_global();
+    leave_address_space();
+}
+
+void Mmu::switch_address_space(unsigned pcid, OldEntries old) noexcept {
+    statistics_.address_space_switches++;
+    if (old == OldEntries::Drop) second_level_.flush_address_space(pcid);
+    second_level_.select(pcid);
+    leave_address_space();
+}
+
+void Mmu::flush_address_space(unsigned pcid) noexcept {
+    statistics_.flushes_non_global++;
+    second_level_.flush_address_space(pcid);
+    leave_address_space();
+}
+
+// The software TLB and the translator's shortcuts know of one address space only.
+void Mmu::leave_address_space() noexcept {
     book_.flush_non_global();
     if (flush_observer_) flush_observer_->flushed_non_global();
 }

@@ -67,6 +67,7 @@ struct MmuStatistics {
     std::uint64_t flushes_all = 0;
     std::uint64_t flushes_non_global = 0;
     std::uint64_t flushes_page = 0;
+    std::uint64_t address_space_switches = 0;  // with PCID
 };
 
 class Mmu final : public CodePages::Watcher {
@@ -99,10 +100,18 @@ public:
     // `trap` too when fewer than asked were read.)
     unsigned fetch(GuestVirtual from, std::byte* to, unsigned size, AccessMode mode, Trap& trap) noexcept;
 
-    // TLB maintenance, as the guest's instructions ask for it.
+    // TLB maintenance, as the guest's instructions ask for it, after they have changed the PagingState.
     void flush_all() noexcept;                       // CR0/CR4/EFER paging bits changed, CR4.PGE toggled
     void flush_non_global() noexcept;                // CR3 write
     void flush_page(GuestVirtual address) noexcept;  // INVLPG: also global entries
+
+    // MOV to CR3 with CR4.PCIDE set: Keep when bit 63 of the operand was one.
+    enum class OldEntries : std::uint8_t { Drop, Keep };
+    void switch_address_space(unsigned pcid, OldEntries old) noexcept;
+    // INVPCID type 1. Type 0 is flush_page(), which takes the page from all address spaces; 2 and 3 are
+    // flush_all() and flush_non_global().
+    void flush_address_space(unsigned pcid) noexcept;
+
     void page_became_code(std::uint64_t pfn) noexcept override;
 
     void set_flush_observer(FlushObserver* observer) noexcept { flush_observer_ = observer; }
@@ -130,7 +139,7 @@ private:
     void write_piece(const Translation& to, const std::byte* from, unsigned size) noexcept;
     bool addressable(GuestVirtual address) const noexcept;
     void fill(GuestVirtual address, AccessMode mode, const SecondLevelEntry& entry, bool holds_code) noexcept;
-    void flush_range(std::uint64_t start, std::uint64_t length) noexcept;
+    void leave_address_space() noexcept;
 
     GuestMemory& memory_;
     CodePages& code_pages_;

@@ -17,6 +17,7 @@ struct PagingState {
     std::uint64_t cr4 = 0;
     std::uint64_t efer = 0;
 
+    unsigned pcid() const { return (cr4 & CR4::PCIDE) != 0 ? static_cast<unsigned>(cr3 & 0xfff) : 0; }
     bool paging() const { return (cr0 & CR0::PG) != 0; }
     bool write_protect() const { return (cr0 & CR0::WP) != 0; }
     bool global_pages() const { return (cr4 & CR4::PGE) != 0; }

@@ -7,14 +7,12 @@ void SecondLevelTlb::insert(std::uint64_t page, std::uint64_t pfn, std::uint8_t 
                             std::byte* host_page) noexcept {
     Set& set = sets_[index_of(page)];
     SecondLevelEntry& newest = set.way[0];
-    // The new entry takes the first place; who had it moves on, unless it is dead or the same page.
-    if (newest.page == page) {
-        if (set.way[1].page == page) set.way[1].generation = 0;
-    } else if (alive(newest)) {
-        set.way[1] = newest;
-    } else if (set.way[1].page == page) {
-        set.way[1].generation = 0;
-    }
+    SecondLevelEntry& older = set.way[1];
+    // The new entry takes the first place. Who had it moves on, but not onto a live entry if it is dead
+    // itself (or another address space's). No page has two live entries.
+    if (older.page == page && alive(older)) older.generation = 0;
+    bool replaces = newest.page == page && alive(newest);
+    if (!replaces && (alive(newest) || !alive(older))) older = newest;
     newest.page = page;
     newest.frame_and_rights = pfn << 12 | rights;
     newest.host_page = host_page;

@@ -35,7 +35,7 @@ public:
     static constexpr unsigned set_bits = 13;
     static constexpr unsigned set_count = 1u << set_bits;
 
-    SecondLevelTlb() : sets_{set_count} {}
+    SecondLevelTlb() : sets_{set_count} { flush_all(); }
 
     // The live entry of the page, or null. Valid until the next change.
     const SecondLevelEntry* find(std::uint64_t page) const noexcept {
@@ -49,9 +49,25 @@ public:
     void remove(std::uint64_t page) noexcept;
     // All pages in [start, start + length), both multiples of 4096.
     void remove_range(std::uint64_t start, std::uint64_t length) noexcept;
-    void flush_non_global() noexcept { generation_ = ++last_generation_; }
+
+    static constexpr unsigned address_space_count = 4096;
+    // Entries are looked up and inserted for this address space from now on.
+    void select(unsigned pcid) noexcept {
+        pcid_ = pcid;
+        if (generations_[pcid] <= oldest_) generations_[pcid] = ++last_generation_;
+        generation_ = generations_[pcid];
+    }
+    void flush_address_space(unsigned pcid) noexcept {
+        generations_[pcid] = 0;
+        select(pcid_);
+    }
+    // In every address space.
+    void flush_non_global() noexcept {
+        oldest_ = last_generation_;
+        select(pcid_);
+    }
     void flush_all() noexcept {
-        generation_ = ++last_generation_;
+        flush_non_global();
         global_generation_ = ++last_generation_;
     }
 
@@ -71,9 +87,12 @@ private:
     }
 
     ZeroedArray<Set> sets_;
-    std::uint64_t generation_ = 1;
-    std::uint64_t global_generation_ = 2;
-    std::uint64_t last_generation_ = 2;
+    ZeroedArray<std::uint64_t> generations_{address_space_count};  // dead up to and including oldest_
+    unsigned pcid_ = 0;
+    std::uint64_t generation_ = 0;  // of pcid_
+    std::uint64_t global_generation_ = 0;
+    std::uint64_t oldest_ = 0;
+    std::uint64_t last_generation_ = 0;
 };
 
 }  // namespace undercroft
