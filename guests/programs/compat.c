@@ -24,22 +24,23 @@ asm(".text; .code32\n"
     "pop %ebx; lret\n"
     "end32: .code64");
 
-// A far call would do; QEMU's pushes with the kernel's rights, so this goes there and back by far returns.
 static void compatibility_mode(void) {
     uint8_t* low = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE | PROT_EXEC,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
     if (low == MAP_FAILED) return skip("compat.mode", "no low memory");
     memcpy(low, begin32, (size_t)(end32 - begin32));
-    uint8_t* stack = low + 4 * PAGE - 64;
+    static struct {
+        uint32_t offset;
+        uint16_t selector;
+    } __attribute__((packed)) far;
+    far.offset = (uint32_t)(uintptr_t)low;
+    far.selector = 0x23;
     uint64_t result = 0;
-    asm volatile(
-        "mov %%rsp, %%r12; mov %[stack], %%rsp\n"
-        "movl $1f, (%%rsp); movl $0x33, 4(%%rsp)\n"  // where the 32-bit code returns to
-        "pushq $0x23; pushq %[code]; lretq\n"
-        "1: mov %%r12, %%rsp"
-        : "=a"(result)
-        : [code] "r"(low), [stack] "r"(stack), "D"(1000UL)
-        : "rcx", "rdx", "rbx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "memory", "cc");
+    uint8_t* stack = low + 4 * PAGE - 64;
+    asm volatile("mov %%rsp, %%r12; mov %[stack], %%rsp; lcall *%[far]; mov %%r12, %%rsp"
+                 : "=a"(result)
+                 : [far] "m"(far), [stack] "r"(stack), "D"(1000UL)
+                 : "rcx", "rdx", "rbx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "memory", "cc");
     check((uint32_t)result == 500500 + (uint32_t)getpid(), "compat.mode", "%lu", result);
 }
 
