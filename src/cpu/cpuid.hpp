@@ -19,10 +19,15 @@ struct CpuidResult {
 
 class CpuidTable {
 public:
-    // From the host's processor; `tsc_khz` for leaf 0x15 and the hypervisor's timing leaf; `vcpu_count` for topology.
+    // From the host's processor; `tsc_khz` for leaf 0x15 and the hypervisor's timing leaf; `vcpu_count` for
+    // topology.
     CpuidTable(std::uint64_t tsc_khz, unsigned vcpu_count);
+    // From another processor, for tests.
+    using Host = CpuidResult (*)(std::uint32_t leaf, std::uint32_t subleaf);
+    CpuidTable(Host host, std::uint64_t tsc_khz, unsigned vcpu_count);
 
-    // With what depends on the vCPU filled in: APIC id, OSXSAVE, sizes by XCR0. Out-of-range leaves answer as the vendor's do.
+    // With what depends on the vCPU filled in: APIC id, OSXSAVE, sizes by XCR0. Out-of-range leaves answer as
+    // the vendor's do.
     CpuidResult query(const Vcpu& vcpu, std::uint32_t leaf, std::uint32_t subleaf) const noexcept;
 
     struct Leaf {
@@ -37,6 +42,8 @@ public:
 private:
     std::vector<Leaf> leaves_;  // sorted by leaf, subleaf
     bool is_amd_ = false;
+    std::uint32_t max_basic_ = 0;
+    std::uint32_t max_extended_ = 0;
 };
 
 }  // namespace undercroft

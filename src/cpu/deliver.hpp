@@ -10,10 +10,10 @@
 
 namespace undercroft {
 
-// Vectors `trap` through the IDT: gate and segment checks, IST and TSS stacks, the frame on the handler's stack, CR2, RF,
-// IF/TF/NT/RF cleared. Clears `interrupt_shadow`, wakes a halted vCPU. A fault on the way becomes the second exception by
-// the manual's table (benign, contributory, page fault -> #DF); a fault in delivering #DF is a triple
-// fault: activity = Shutdown.
+// Vectors `trap` through the IDT: gate and segment checks, IST and TSS stacks, the frame on the handler's
+// stack, CR2, RF, IF/TF/NT/RF cleared. Clears `interrupt_shadow`, wakes a halted vCPU. A fault on the way
+// becomes the second exception by the manual's table (benign, contributory, page fault -> #DF); a fault in
+// delivering #DF is a triple fault: activity = Shutdown.
 void deliver(Vcpu& vcpu, const Trap& trap) noexcept;
 
 enum class Attended : std::uint8_t {
@@ -24,7 +24,8 @@ enum class Attended : std::uint8_t {
 };
 
 // Serves the attention word between two instructions: NMI, then external interrupts if IF is set and there is
-// no shadow. An interrupt that must wait stays in `pending_interrupt` so that `attention` can be zero meanwhile.
+// no shadow. An interrupt that must wait stays in `pending_interrupt` so that `attention` can be zero
+// meanwhile.
 Attended attend(Vcpu& vcpu) noexcept;
 
 }  // namespace undercroft

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // The meaning of each privileged, sensitive and control-transferring instruction, for both engines.
 //
-// Conventions: the vCPU is at rest and vcpu.rip is the address of the instruction. Every function checks what the
-// processor checks (CPL, mode, #UD conditions), in the manual's order. On success it returns true with all effects made; those that
-// transfer control have set vcpu.rip, for the others the caller moves RIP on. On failure it returns false, `trap`
-// holds the exception, and nothing guest-visible has changed (but A and D bits).
-// The interrupt shadow: sti() and load_segment(SS) set vcpu.interrupt_shadow; the engine clears it after the next instruction.
+// Conventions: the vCPU is at rest and vcpu.rip is the address of the instruction. Every function checks what
+// the processor checks (CPL, mode, #UD conditions), in the manual's order. On success it returns true with
+// all effects made; those that transfer control have set vcpu.rip, for the others the caller moves RIP on. On
+// failure it returns false, `trap` holds the exception, and nothing guest-visible has changed (but A and D
+// bits). The interrupt shadow: sti() and load_segment(SS) set vcpu.interrupt_shadow; the engine clears it
+// after the next instruction.
 //
-// Source: Intel SDM vol. 2 pseudo-code of each instruction; AMD APM vol. 3 where the vendors differ (the host's vendor is
-// what the guest sees). General registers only: called from translated code's helpers with guest vector state live, so no
-// floating point, no library memcpy/memset, no allocation, no logging but Environment::report.
+// Source: Intel SDM vol. 2 pseudo-code of each instruction; AMD APM vol. 3 where the vendors differ (the
+// host's vendor is what the guest sees). General registers only: called from translated code's helpers with
+// guest vector state live, so no floating point, no library memcpy/memset, no allocation, no logging but
+// Environment::report.
 
 #pragma once
 
@@ -24,7 +26,7 @@ enum class OperandSize : std::uint8_t { Word = 2, Dword = 4, Qword = 8 };
 
 // --- control transfer -------------------------------------------------------------------------------------
 [[nodiscard]] bool syscall(Vcpu& vcpu, std::uint64_t next_rip, Trap& trap) noexcept;
-[[nodiscard]] bool sysret(Vcpu& vcpu, OperandSize size, Trap& trap) noexcept;   // Qword with REX.W, else Dword
+[[nodiscard]] bool sysret(Vcpu& vcpu, OperandSize size, Trap& trap) noexcept;  // Qword with REX.W, else Dword
 [[nodiscard]] bool sysenter(Vcpu& vcpu, Trap& trap) noexcept;  // #UD on AMD in long mode, as there
 [[nodiscard]] bool sysexit(Vcpu& vcpu, OperandSize size, Trap& trap) noexcept;
 [[nodiscard]] bool iret(Vcpu& vcpu, OperandSize size, Trap& trap) noexcept;
@@ -39,11 +41,13 @@ enum class OperandSize : std::uint8_t { Word = 2, Dword = 4, Qword = 8 };
 [[nodiscard]] bool lldt(Vcpu& vcpu, std::uint16_t selector, Trap& trap) noexcept;
 [[nodiscard]] bool ltr(Vcpu& vcpu, std::uint16_t selector, Trap& trap) noexcept;
 enum class TableName : std::uint8_t { Gdt, Idt };
-[[nodiscard]] bool load_table(Vcpu& vcpu, TableName name, std::uint16_t limit, std::uint64_t base, Trap& trap) noexcept;
+[[nodiscard]] bool load_table(Vcpu& vcpu, TableName name, std::uint16_t limit, std::uint64_t base,
+                              Trap& trap) noexcept;
 // SGDT, SIDT, SLDT, STR, SMSW under UMIP: #GP at CPL > 0. True when the store may go on.
 [[nodiscard]] bool may_store_system_register(Vcpu& vcpu, Trap& trap) noexcept;
 [[nodiscard]] bool swapgs(Vcpu& vcpu, Trap& trap) noexcept;
-// LAR, LSL, VERR, VERW: never fault on the selector; set or clear ZF in vcpu.arithmetic. `value` only for LAR, LSL with ZF set.
+// LAR, LSL, VERR, VERW: never fault on the selector; set or clear ZF in vcpu.arithmetic. `value` only for
+// LAR, LSL with ZF set.
 enum class SegmentQuery : std::uint8_t { Lar, Lsl, Verr, Verw };
 [[nodiscard]] bool query_segment(Vcpu& vcpu, SegmentQuery query, std::uint16_t selector, std::uint64_t& value,
                                  Trap& trap) noexcept;
@@ -53,7 +57,8 @@ enum class SegmentQuery : std::uint8_t { Lar, Lsl, Verr, Verw };
 
 // --- control and debug registers --------------------------------------------------------------------------
 [[nodiscard]] bool read_control(Vcpu& vcpu, unsigned number, std::uint64_t& value, Trap& trap) noexcept;
-[[nodiscard]] bool write_control(Vcpu& vcpu, unsigned number, std::uint64_t value, Trap& trap) noexcept;  // flushes TLBs
+[[nodiscard]] bool write_control(Vcpu& vcpu, unsigned number, std::uint64_t value,
+                                 Trap& trap) noexcept;  // flushes TLBs
 [[nodiscard]] bool read_debug(Vcpu& vcpu, unsigned number, std::uint64_t& value, Trap& trap) noexcept;
 [[nodiscard]] bool write_debug(Vcpu& vcpu, unsigned number, std::uint64_t value, Trap& trap) noexcept;
 [[nodiscard]] bool clts(Vcpu& vcpu, Trap& trap) noexcept;
@@ -66,9 +71,11 @@ enum class SegmentQuery : std::uint8_t { Lar, Lsl, Verr, Verw };
 [[nodiscard]] bool sti(Vcpu& vcpu, Trap& trap) noexcept;  // shadow only when IF was clear
 [[nodiscard]] bool clac(Vcpu& vcpu, Trap& trap) noexcept;
 [[nodiscard]] bool stac(Vcpu& vcpu, Trap& trap) noexcept;
-[[nodiscard]] bool pushf_value(Vcpu& vcpu, OperandSize size, std::uint64_t& value, Trap& trap) noexcept;  // VM, RF read as zero
+[[nodiscard]] bool pushf_value(Vcpu& vcpu, OperandSize size, std::uint64_t& value,
+                               Trap& trap) noexcept;  // VM, RF read as zero
 [[nodiscard]] bool popf(Vcpu& vcpu, std::uint64_t value, OperandSize size, Trap& trap) noexcept;
-[[nodiscard]] bool hlt(Vcpu& vcpu, Trap& trap) noexcept;  // activity = Halted; the caller moves RIP on first thing
+[[nodiscard]] bool hlt(Vcpu& vcpu,
+                       Trap& trap) noexcept;  // activity = Halted; the caller moves RIP on first thing
 // INT n, INT3, INTO, INT1: returns the trap to deliver.
 Trap software_interrupt(const Vcpu& vcpu, Vector vector, std::uint64_t next_rip) noexcept;
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a virtual processor is: its architectural state, and the frame that translated code reaches through gs.
+// What a virtual processor is: its architectural state, and the frame that translated code reaches through
+// gs.
 //
-// At rest (outside translated code) everything the guest can see of the processor is in here. While translated
-// code runs, general registers other than r10 and r11 are in the same-named host registers, arithmetic flags in the host's
-// flags (or in `arithmetic`), and x87/SSE/AVX state in the host's registers.
+// At rest (outside translated code) everything the guest can see of the processor is in here. While
+// translated code runs, general registers other than r10 and r11 are in the same-named host registers,
+// arithmetic flags in the host's flags (or in `arithmetic`), and x87/SSE/AVX state in the host's registers.
 //
 // Owned by the thread that runs the vCPU; other threads only set bits in `attention`.
 // Standard layout: the translator uses offsetof.
@@ -28,8 +29,8 @@ class Environment;
 namespace Attention {
 inline constexpr std::uint32_t Interrupt = 1u << 0;  // the local APIC may have something deliverable
 inline constexpr std::uint32_t Nmi = 1u << 1;
-inline constexpr std::uint32_t Stop = 1u << 2;       // the engine is to return Exit::Stop
-inline constexpr std::uint32_t Resync = 1u << 3;     // the translator must leave its block (its cache changed)
+inline constexpr std::uint32_t Stop = 1u << 2;    // the engine is to return Exit::Stop
+inline constexpr std::uint32_t Resync = 1u << 3;  // the translator must leave its block (its cache changed)
 }  // namespace Attention
 
 enum class Activity : std::uint8_t { Running, Halted, WaitForSipi, Shutdown };
@@ -46,25 +47,27 @@ struct alignas(4096) Vcpu {
     // --- the frame ---------------------------------------------------------------------------------------
     std::array<std::uint64_t, 16> gpr{};  // in encoding order, see Gpr
     std::uint64_t rip = 0;
-    std::uint16_t arithmetic = 0x0200;    // AH as LAHF gives it (SF ZF 0 AF 0 PF 1 CF) in the high byte; OF (0/1) low
-    std::uint8_t interrupt_flag = 0;      // RFLAGS.IF
-    std::uint8_t interrupt_shadow = 0;    // one: no interrupt before the next instruction has completed (STI, MOV SS)
-    std::uint8_t pending_interrupt = 0;   // one: ask the environment for an interrupt as soon as IF allows
+    std::uint16_t arithmetic =
+        0x0200;  // AH as LAHF gives it (SF ZF 0 AF 0 PF 1 CF) in the high byte; OF (0/1) low
+    std::uint8_t interrupt_flag = 0;  // RFLAGS.IF
+    std::uint8_t interrupt_shadow =
+        0;  // one: no interrupt before the next instruction has completed (STI, MOV SS)
+    std::uint8_t pending_interrupt = 0;  // one: ask the environment for an interrupt as soon as IF allows
     std::uint8_t pending_nmi = 0;
-    std::uint8_t nmi_blocked = 0;         // from NMI delivery to the next IRET
+    std::uint8_t nmi_blocked = 0;  // from NMI delivery to the next IRET
     Activity activity = Activity::Running;
-    std::uint64_t system_flags = 0;       // TF DF IOPL NT RF VM AC VIF VIP ID at their places; nothing else
+    std::uint64_t system_flags = 0;  // TF DF IOPL NT RF VM AC VIF VIP ID at their places; nothing else
     std::atomic<std::uint32_t> attention{0};  // anyone sets bits; the owner clears them
     std::uint8_t cpl = 0;
     std::uint8_t padding[3] = {};
 
-    std::array<Segment, 6> segment{};     // in encoding order, see SegmentName
+    std::array<Segment, 6> segment{};  // in encoding order, see SegmentName
     Segment ldtr;
     Segment tr;
     TableRegister gdtr;
     TableRegister idtr;
 
-    PagingState paging;                   // CR0, CR3, CR4, EFER
+    PagingState paging;  // CR0, CR3, CR4, EFER
     std::uint64_t cr2 = 0;
     std::uint64_t xcr0 = XCR0::X87;
     std::uint64_t kernel_gs_base = 0;
@@ -76,7 +79,7 @@ struct alignas(4096) Vcpu {
     std::uint64_t sysenter_esp = 0;
     std::uint64_t sysenter_eip = 0;
     std::uint64_t pat = 0x0007040600070406;
-    std::uint64_t tsc_offset = 0;         // guest TSC = host TSC + this
+    std::uint64_t tsc_offset = 0;  // guest TSC = host TSC + this
     std::uint64_t tsc_aux = 0;
     std::uint64_t misc_enable = 1;
     std::uint64_t spec_ctrl = 0;
@@ -86,7 +89,7 @@ struct alignas(4096) Vcpu {
     Environment* environment = nullptr;
     const class CpuidTable* cpuid = nullptr;
     std::uint32_t apic_id = 0;
-    std::uint32_t index = 0;              // 0 is the boot processor
+    std::uint32_t index = 0;  // 0 is the boot processor
 
     alignas(64) std::array<std::byte, xsave_size> xsave{};  // the guest's x87/SSE/AVX state at rest
 
@@ -113,8 +116,8 @@ struct alignas(4096) Vcpu {
     void set_rflags(std::uint64_t value) {
         set_arithmetic_flags(value);
         interrupt_flag = static_cast<std::uint8_t>(value >> 9 & 1);
-        system_flags = value & (RFLAGS::TF | RFLAGS::DF | RFLAGS::IOPL | RFLAGS::NT | RFLAGS::RF | RFLAGS::VM |
-                                RFLAGS::AC | RFLAGS::VIF | RFLAGS::VIP | RFLAGS::ID);
+        system_flags = value & (RFLAGS::TF | RFLAGS::DF | RFLAGS::IOPL | RFLAGS::NT | RFLAGS::RF |
+                                RFLAGS::VM | RFLAGS::AC | RFLAGS::VIF | RFLAGS::VIP | RFLAGS::ID);
     }
     unsigned iopl() const { return static_cast<unsigned>(system_flags >> 12 & 3); }
 
@@ -127,7 +130,8 @@ struct alignas(4096) Vcpu {
         bool closed = (paging.cr4 & CR4::SMAP) != 0 && (system_flags & RFLAGS::AC) == 0;
         return closed ? AccessMode::Supervisor : AccessMode::SupervisorAc;
     }
-    // The mode of implicit supervisor accesses (descriptor tables, TSS, handler's stack), whatever CPL and AC are.
+    // The mode of implicit supervisor accesses (descriptor tables, TSS, handler's stack), whatever CPL and AC
+    // are.
     AccessMode system_access_mode() const {
         return (paging.cr4 & CR4::SMAP) != 0 ? AccessMode::Supervisor : AccessMode::SupervisorAc;
     }
@@ -135,7 +139,12 @@ struct alignas(4096) Vcpu {
     void request(std::uint32_t bits) { attention.fetch_or(bits, std::memory_order_release); }
 };
 
-// Not in Vcpu, so that it stays an aggregate of plain state: put `vcpu` in the state after power-on or INIT (SDM vol. 3A table 9-1).
+// Not in Vcpu, so that it stays an aggregate of plain state: put `vcpu` in the state after power-on or INIT
+// (SDM vol. 3A table 9-1).
 void reset(Vcpu& vcpu);
+
+// A start-up IPI: a vCPU in WaitForSipi begins at vector * 4096 in real mode; any other ignores it (SDM vol.
+// 3A section 8.4.3).
+void start_up(Vcpu& vcpu, std::uint8_t vector) noexcept;
 
 }  // namespace undercroft

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// The attention word, between two instructions.
+//
+// Source: Intel SDM vol. 3A sections 6.7.1 (NMI), 6.8.1 to 6.9 (masking, shadow, priority).
+#include "cpu/deliver.hpp"
+#include "cpu/environment.hpp"
+
+namespace undercroft {
+namespace {
+
+Attended state_of(const Vcpu& vcpu) noexcept {
+    switch (vcpu.activity) {
+        case Activity::Running: return Attended::Continue;
+        case Activity::Halted:
+        case Activity::WaitForSipi: return Attended::Halted;
+        case Activity::Shutdown: break;
+    }
+    vcpu.environment->report(vcpu, Unusual::TripleFault, vcpu.rip);
+    return Attended::Shutdown;
+}
+
+Attended vector_to(Vcpu& vcpu, Vector vector) noexcept {
+    deliver(vcpu, {.vector = vector, .kind = TrapKind::ExternalInterrupt});
+    return state_of(vcpu);
+}
+
+}  // namespace
+
+Attended attend(Vcpu& vcpu) noexcept {
+    if ((vcpu.attention.load(std::memory_order_relaxed) & Attention::Stop) != 0) {
+        vcpu.attention.fetch_and(~Attention::Stop, std::memory_order_acquire);
+        return Attended::Stop;
+    }
+    // Cleared before the causes are looked at: what comes later sets its bit again.
+    std::uint32_t bits = vcpu.attention.exchange(0, std::memory_order_acquire);
+    if ((bits & Attention::Stop) != 0) {
+        vcpu.request(bits & ~Attention::Stop);
+        return Attended::Stop;
+    }
+    if ((bits & Attention::Nmi) != 0) vcpu.pending_nmi = 1;
+    if ((bits & Attention::Interrupt) != 0) vcpu.pending_interrupt = 1;
+    if (vcpu.activity == Activity::Shutdown || vcpu.activity == Activity::WaitForSipi) return state_of(vcpu);
+
+    bool shadow = vcpu.interrupt_shadow != 0 && vcpu.activity == Activity::Running;
+    if (vcpu.pending_nmi != 0 && vcpu.nmi_blocked == 0) {
+        if (shadow) {
+            vcpu.request(Attention::Nmi);
+        } else {
+            vcpu.pending_nmi = 0;
+            vcpu.nmi_blocked = 1;
+            if (vcpu.pending_interrupt != 0)
+                vcpu.request(Attention::Interrupt);  // if the NMI handler lets it in
+            return vector_to(vcpu, Vector::NMI);
+        }
+    }
+    if (vcpu.pending_interrupt != 0 && vcpu.interrupt_flag != 0) {
+        if (shadow) {
+            vcpu.request(Attention::Interrupt);
+        } else {
+            // What stays in the local APIC is of lower priority: it says so when it becomes deliverable.
+            vcpu.pending_interrupt = 0;
+            if (auto vector = vcpu.environment->acknowledge_interrupt(vcpu))
+                return vector_to(vcpu, Vector{*vector});
+        }
+    }
+    return state_of(vcpu);
+}
+
+}  // namespace undercroft

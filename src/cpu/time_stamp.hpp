@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+// The guest's time-stamp counter.
+
+#pragma once
+
+#include "cpu/vcpu.hpp"
+
+#include <cstdint>
+
+namespace undercroft {
+
+inline std::uint64_t host_time_stamp() noexcept { return __builtin_ia32_rdtsc(); }
+inline std::uint64_t guest_time_stamp(const Vcpu& vcpu) noexcept {
+    return host_time_stamp() + vcpu.tsc_offset;
+}
+
+}  // namespace undercroft
