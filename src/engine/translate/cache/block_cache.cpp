@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/translate/cache/block_cache.hpp"
+
+namespace undercroft::translate {
+namespace {
+constexpr std::size_t first_block_slots = std::size_t{1} << 15;
+constexpr std::size_t first_page_slots = std::size_t{1} << 12;
+}  // namespace
+
+BlockCache::BlockCache(CodeMemory& memory, CodePages& pages, std::uint64_t page_limit)
+    : memory_{memory}, code_pages_{pages}, blocks_by_pfn_{page_limit} {
+    code_pages_.set_listener(this);
+    clear();
+    statistics = {};
+}
+
+void BlockCache::attach(EngineFrame& frame) {
+    frames_.push_back(&frame);
+    for (auto& cache : frame.jump_cache) cache.fill(indirect_miss_);
+    for (auto& ids : frame.exec_id) ids.fill(no_page_instance);
+}
+
+void BlockCache::insert_page(std::uint32_t id) noexcept {
+    const PageInstance& page = pages_by_id_[id];
+    std::size_t mask = page_table_.size() - 1;
+    std::size_t i = hash(page.virtual_page ^ page.pfn << 40 ^ static_cast<std::uint64_t>(page.mode)) & mask;
+    while (page_table_[i] != no_page_instance) i = (i + 1) & mask;
+    page_table_[i] = id;
+}
+
+std::uint32_t BlockCache::add_page(std::uint64_t virtual_page, std::uint64_t pfn, AccessMode mode) {
+    auto id = static_cast<std::uint32_t>(pages_by_id_.size());
+    pages_by_id_.push_back({virtual_page, pfn, mode});
+    if (pages_by_id_.size() * 2 > page_table_.size()) {
+        page_table_.assign(page_table_.size() * 2, no_page_instance);
+        for (std::uint32_t n = 1; n < id; ++n) insert_page(n);
+    }
+    insert_page(id);
+    return id;
+}
+
+void BlockCache::grow_blocks() {
+    std::vector<Slot> larger(block_table_.size() * 2);
+    block_count_ = 0;
+    for (const Slot& slot : block_table_) {
+        if (slot.block == nullptr) continue;
+        insert(larger, slot.key, slot.block);
+        ++block_count_;
+    }
+    block_table_ = std::move(larger);
+}
+
+void BlockCache::add(Block* block) {
+    if ((block_count_ + 1) * 2 > block_table_.size()) grow_blocks();
+    insert(block_table_, std::uint64_t{block->page_id} << 12 | block->offset, block);
+    ++block_count_;
+    Block*& head = blocks_by_pfn_[block->pfn];
+    if (head == nullptr) pfns_.push_back(block->pfn);
+    block->next_in_page = head;
+    head = block;
+    code_pages_.mark(GuestPhysical{block->pfn << 12 | block->offset}, block->length);
+    code_pages_.set_granules(block->pfn, code_pages_.granules(block->pfn) | block->granules);
+    ++statistics.blocks;
+}
+
+void BlockCache::clear() {
+    for (std::uint64_t pfn : pfns_) {
+        code_pages_.set_granules(pfn, 0);
+        blocks_by_pfn_[pfn] = nullptr;
+    }
+    pfns_.clear();
+    pages_by_id_.assign(1, PageInstance{});
+    page_table_.assign(first_page_slots, no_page_instance);
+    block_table_.assign(first_block_slots, Slot{});
+    block_count_ = 0;
+    for (EngineFrame* frame : frames_) {
+        for (auto& cache : frame->jump_cache) cache.fill(indirect_miss_);
+        for (auto& ids : frame->exec_id) ids.fill(no_page_instance);
+    }
+    ++statistics.flushes;
+}
+
+}  // namespace undercroft::translate

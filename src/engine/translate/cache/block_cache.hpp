@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which blocks exist, and every way to find one.
+//
+// A page instance is a (virtual page, physical page, access mode) that code ran in; its number never comes back
+// until the cache is emptied, so that "this virtual page still is that instance" is one compare. Blocks are keyed by
+// (page instance, offset). Blocks of one physical page form a list, for invalidation.
+//
+// find*, link and code_written are called from helpers of generated code: general registers only, no allocation.
+
+#pragma once
+
+#include "engine/translate/cache/block.hpp"
+#include "engine/translate/cache/code_memory.hpp"
+#include "engine/translate/runtime/frame.hpp"
+#include "mmu/code_pages.hpp"
+#include "mmu/zeroed_array.hpp"
+
+#include <cstdint>
+#include <vector>
+
+namespace undercroft::translate {
+
+struct PageInstance {
+    std::uint64_t virtual_page = 0;
+    std::uint64_t pfn = 0;
+    AccessMode mode = AccessMode::User;
+};
+
+struct CacheStatistics {
+    std::uint64_t blocks = 0;
+    std::uint64_t guest_instructions = 0;
+    std::uint64_t guest_bytes = 0;
+    std::uint64_t invalidated = 0;       // blocks discarded because their bytes changed
+    std::uint64_t invalidations = 0;     // writes that discarded at least one
+    std::uint64_t code_writes = 0;       // writes that touched granules with code
+    std::uint64_t flushes = 0;           // whole cache emptied
+    std::uint64_t links = 0;
+};
+
+class BlockCache final : public CodePages::Listener {
+public:
+    BlockCache(CodeMemory& memory, CodePages& pages, std::uint64_t page_limit);
+
+    // The number of the instance, or no_page_instance when there is none yet.
+    std::uint32_t find_page(std::uint64_t virtual_page, std::uint64_t pfn, AccessMode mode) const noexcept;
+    std::uint32_t add_page(std::uint64_t virtual_page, std::uint64_t pfn, AccessMode mode);
+    const PageInstance& page(std::uint32_t id) const noexcept { return pages_by_id_[id]; }
+
+    Block* find(std::uint32_t page_id, std::uint64_t rip) const noexcept;
+    void add(Block* block);
+
+    // Patches `exit` to go to `to` directly.
+    void link(BlockExit& exit, Block& to) noexcept;
+
+    // Where unlinked jump-cache slots go.
+    void set_indirect_miss(HostCode miss) { indirect_miss_ = miss; }
+    void attach(EngineFrame& frame);
+    void remember_indirect(EngineFrame& frame, Block& block) noexcept {
+        frame.jump_cache[static_cast<unsigned>(block.mode)][jump_slot(block.rip)] = block.indirect_entry;
+    }
+
+    void code_written(GuestPhysical address, std::uint64_t length) override;
+    // Forgets every block. The caller resets CodeMemory.
+    void clear();
+
+    CacheStatistics statistics;
+
+private:
+    void discard(Block& block);
+    static std::uint64_t hash(std::uint64_t key) noexcept {
+        key *= 0x9e3779b97f4a7c15;
+        return key ^ key >> 29;
+    }
+
+    // An open-addressed table: zero keys are free.
+    struct Slot {
+        std::uint64_t key = 0;
+        Block* block = nullptr;
+    };
+    void grow_blocks();
+    void insert(std::vector<Slot>& table, std::uint64_t key, Block* block) noexcept;
+    void grow_pages();
+    void insert_page(std::uint32_t id) noexcept;
+
+    CodeMemory& memory_;
+    CodePages& code_pages_;
+    HostCode indirect_miss_ = nullptr;
+    std::vector<EngineFrame*> frames_;
+    std::vector<PageInstance> pages_by_id_;
+    std::vector<std::uint32_t> page_table_;  // open-addressed: ids; zero is free
+    std::vector<Slot> block_table_;
+    std::size_t block_count_ = 0;
+    ZeroedArray<Block*> blocks_by_pfn_;
+    std::vector<std::uint64_t> pfns_;  // that had blocks since the last clear()
+};
+
+}  // namespace undercroft::translate

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+// What helpers of generated code ask of the block cache: general registers only.
+#include "engine/translate/cache/block_cache.hpp"
+
+namespace undercroft::translate {
+
+std::uint32_t BlockCache::find_page(std::uint64_t virtual_page, std::uint64_t pfn, AccessMode mode) const noexcept {
+    std::size_t mask = page_table_.size() - 1;
+    for (std::size_t i = hash(virtual_page ^ pfn << 40 ^ static_cast<std::uint64_t>(mode)) & mask;; i = (i + 1) & mask) {
+        std::uint32_t id = page_table_[i];
+        if (id == no_page_instance) return no_page_instance;
+        const PageInstance& page = pages_by_id_[id];
+        if (page.virtual_page == virtual_page && page.pfn == pfn && page.mode == mode) return id;
+    }
+}
+
+Block* BlockCache::find(std::uint32_t page_id, std::uint64_t rip) const noexcept {
+    std::uint64_t key = std::uint64_t{page_id} << 12 | (rip & 0xfff);
+    std::size_t mask = block_table_.size() - 1;
+    for (std::size_t i = hash(key) & mask;; i = (i + 1) & mask) {
+        const Slot& slot = block_table_[i];
+        if (slot.key == key) return slot.block;  // null once discarded
+        if (slot.key == 0) return nullptr;
+    }
+}
+
+void BlockCache::link(BlockExit& exit, Block& to) noexcept {
+    if (exit.to == &to) return;
+    if (exit.to != nullptr) {  // its page was remapped: follow the new one
+        BlockExit** place = &exit.to->incoming;
+        while (*place != &exit) place = &(*place)->next_incoming;
+        *place = exit.next_incoming;
+    }
+    exit.to = &to;
+    exit.next_incoming = to.incoming;
+    to.incoming = &exit;
+    memory_.patch_jump(exit.jump, exit.flags_in_host ? to.host_entry : to.frame_entry);
+    if (exit.guard != nullptr) memory_.patch_imm32(exit.guard, to.page_id);
+    ++statistics.links;
+}
+
+void BlockCache::insert(std::vector<Slot>& table, std::uint64_t key, Block* block) noexcept {
+    std::size_t mask = table.size() - 1;
+    std::size_t i = hash(key) & mask;
+    while (table[i].key != 0 && table[i].key != key) i = (i + 1) & mask;
+    table[i] = {key, block};
+}
+
+void BlockCache::discard(Block& block) {
+    block.valid = false;
+    for (BlockExit* exit = block.incoming; exit != nullptr;) {
+        BlockExit* next = exit->next_incoming;
+        memory_.patch_jump(exit->jump, exit->stub);
+        if (exit->guard != nullptr) memory_.patch_imm32(exit->guard, no_page_instance);
+        exit->to = nullptr;
+        exit->next_incoming = nullptr;
+        exit = next;
+    }
+    block.incoming = nullptr;
+    insert(block_table_, std::uint64_t{block.page_id} << 12 | block.offset, nullptr);
+    for (EngineFrame* frame : frames_) {
+        HostCode& slot = frame->jump_cache[static_cast<unsigned>(block.mode)][jump_slot(block.rip)];
+        if (slot == block.indirect_entry) slot = indirect_miss_;
+    }
+    ++statistics.invalidated;
+}
+
+void BlockCache::code_written(GuestPhysical address, std::uint64_t length) {
+    ++statistics.code_writes;
+    std::uint64_t written = CodePages::mask_of(address.page_offset(), length);
+    std::uint64_t left = 0;
+    std::uint64_t before = statistics.invalidated;
+    Block** link_to = &blocks_by_pfn_[address.page()];
+    while (Block* block = *link_to) {
+        if ((block->granules & written) != 0) {
+            *link_to = block->next_in_page;
+            discard(*block);
+        } else {
+            left |= block->granules;
+            link_to = &block->next_in_page;
+        }
+    }
+    code_pages_.set_granules(address.page(), left);
+    if (statistics.invalidated != before) ++statistics.invalidations;
+}
+
+}  // namespace undercroft::translate

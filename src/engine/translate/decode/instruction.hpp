@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+// One decoded guest instruction, reduced to what translation asks of it.
+//
+// Decoding is Zydis's; classification (which lowering handles the instruction) and the flag effects are ours.
+// 64-bit mode only.
+
+#pragma once
+
+#include <Zydis/Zydis.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace undercroft::translate {
+
+// Which lowering an instruction goes to.
+enum class Kind : std::uint8_t {
+    Copy,         // runs as it is, with its memory operand redirected
+    Nop,          // no effect at all
+    Push,
+    Pop,
+    Leave,
+    CallDirect,
+    CallIndirect,
+    Return,
+    JumpDirect,
+    JumpIndirect,
+    JumpConditional,
+    Cli,
+    Sti,
+    StacClac,
+    PushFlags,
+    ReadTsc,
+    SwapGs,
+    String,       // rep movs, rep stos
+    Syscall,
+    Sysret,
+    InterruptReturn,
+    PopFlags,
+    Step,         // left to the single-step executor
+};
+
+// Bits of arithmetic flags, at their places in RFLAGS.
+struct FlagEffects {
+    std::uint32_t read = 0;
+    std::uint32_t written = 0;   // always given a new value (defined or not)
+    bool touches = false;        // anything at all: the host's flags must be the guest's before
+};
+
+struct Instruction {
+    ZydisDecodedInstruction raw;
+    std::array<ZydisDecodedOperand, ZYDIS_MAX_OPERAND_COUNT> operand;
+    std::array<std::uint8_t, 16> bytes;
+    std::uint64_t rip = 0;
+    Kind kind = Kind::Step;
+    FlagEffects flags;
+    std::int8_t memory_operand = -1;  // index of the explicit memory operand that is really accessed, or -1
+    bool high_byte = false;           // names ah, ch, dh or bh: cannot take a REX prefix
+    bool may_fault = false;           // may reach the monitor or a fault: exact flags are wanted here
+    std::uint32_t live_after = 0;     // flags that may be read after this instruction (analyse fills it in)
+
+    std::uint64_t next_rip() const { return rip + raw.length; }
+    bool has_prefix(ZydisInstructionAttributes attribute) const { return (raw.attributes & attribute) != 0; }
+    const ZydisDecodedOperand* memory() const { return memory_operand < 0 ? nullptr : &operand[static_cast<std::size_t>(memory_operand)]; }
+    // The target of a direct branch.
+    std::uint64_t branch_target() const { return next_rip() + static_cast<std::uint64_t>(raw.raw.imm[0].value.s); }
+};
+
+// What the guest's control registers let translated code assume; a change of any of these discards all translations.
+struct Assumptions {
+    bool vector_usable = false;   // CR0.EM, TS clear; CR4.OSFXSR set
+    bool avx_usable = false;      // and CR4.OSXSAVE, XCR0.AVX
+    bool user_tsc = true;         // CR4.TSD clear
+    bool tsc_offset_zero = true;
+    bool alignment_checked = false;  // CR0.AM
+    bool smap = false;
+    bool operator==(const Assumptions&) const = default;
+};
+
+class Decoder {
+public:
+    Decoder();
+    // Decodes the instruction at the start of `bytes`. False: not decodable within `bytes`.
+    bool decode(std::span<const std::byte> bytes, std::uint64_t rip, const Assumptions& assumptions, bool user,
+                Instruction& out) const;
+
+private:
+    ZydisDecoder decoder_;
+};
+
+// ends a block: no instruction after it belongs to the same block.
+constexpr bool ends_block(Kind kind) {
+    switch (kind) {
+        case Kind::CallDirect:
+        case Kind::CallIndirect:
+        case Kind::Return:
+        case Kind::JumpDirect:
+        case Kind::JumpIndirect:
+        case Kind::JumpConditional:
+        case Kind::StacClac:
+        case Kind::Syscall:
+        case Kind::Sysret:
+        case Kind::InterruptReturn:
+        case Kind::PopFlags:
+        case Kind::Step: return true;
+        default: return false;
+    }
+}
+
+}  // namespace undercroft::translate

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+// The run loop: attention, translated code, single steps, exits.
+#include "engine/translate/engine.hpp"
+
+#include "cpu/deliver.hpp"
+#include "engine/step/step.hpp"
+#include "engine/translate/runtime/signals.hpp"
+
+#include <asm/prctl.h>
+#include <sys/auxv.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <optional>
+
+namespace undercroft {
+namespace {
+
+using namespace translate;
+
+constexpr unsigned long hwcap2_fsgsbase = 1ul << 1;
+
+void set_gs_base(void* base) {
+    asm volatile("wrgsbase %0" : : "r"(base));
+}
+
+class TranslateEngine final : public Engine {
+public:
+    explicit TranslateEngine(std::unique_ptr<Translator> translator) : translator_{std::move(translator)} {}
+
+    Exit run(Vcpu& vcpu) override;
+    std::vector<std::pair<std::string, std::uint64_t>> statistics() const override;
+
+private:
+    void enter(Vcpu& vcpu, Block& block);
+    void after_leave(Vcpu& vcpu);
+    void step(Vcpu& vcpu);
+
+    std::unique_ptr<Translator> translator_;
+    StepExecutor stepper_;
+    std::uint64_t entries_ = 0;
+    std::uint64_t attentions_ = 0;
+    std::uint64_t steps_ = 0;
+};
+
+std::optional<Exit> exit_for(Attended attended) {
+    switch (attended) {
+        case Attended::Continue: return std::nullopt;
+        case Attended::Halted: return Exit::Halt;
+        case Attended::Stop: return Exit::Stop;
+        case Attended::Shutdown: return Exit::Shutdown;
+    }
+    return std::nullopt;
+}
+
+void TranslateEngine::enter(Vcpu& vcpu, Block& block) {
+    ++entries_;
+    EngineFrame& frame = EngineFrame::of(vcpu);
+    frame.entry = reinterpret_cast<std::uintptr_t>(block.frame_entry);
+    frame.leave_exit = nullptr;
+    reinterpret_cast<void (*)()>(reinterpret_cast<std::uintptr_t>(translator_->thunks().enter))();
+}
+
+void TranslateEngine::step(Vcpu& vcpu) {
+    ++steps_;
+    stepper_.step(vcpu);
+    translator_->check_assumptions(vcpu);
+}
+
+void TranslateEngine::after_leave(Vcpu& vcpu) {
+    EngineFrame& frame = EngineFrame::of(vcpu);
+    switch (frame.leave) {
+        case Leave::Step: step(vcpu); break;
+        case Leave::Attention: ++attentions_; break;
+        case Leave::Lookup: break;
+        case Leave::Translate: {
+            auto* exit = frame.leave_exit;
+            if (exit == nullptr || vcpu.attention.load(std::memory_order_relaxed) != 0) break;
+            bool step_instead = false;
+            Block* block = translator_->find(vcpu);
+            if (block == nullptr) block = translator_->translate(vcpu, step_instead);
+            // A full cache was emptied on the way, and the exit with it: leave_exit is null then.
+            if (block != nullptr && frame.leave_exit == exit) translator_->link(*exit, *block);
+            if (step_instead) step(vcpu);
+            break;
+        }
+    }
+}
+
+Exit TranslateEngine::run(Vcpu& vcpu) {
+    set_gs_base(&vcpu);
+    set_running_translator(translator_.get());
+    translator_->check_assumptions(vcpu);
+    for (;;) {
+        if (auto exit = exit_for(attend(vcpu))) {
+            set_running_translator(nullptr);
+            return *exit;
+        }
+        if (!translator_->translatable(vcpu)) {
+            step(vcpu);
+            continue;
+        }
+        Block* block = translator_->find(vcpu);
+        bool step_instead = false;
+        if (block == nullptr) block = translator_->translate(vcpu, step_instead);
+        if (block != nullptr) {
+            enter(vcpu, *block);
+            after_leave(vcpu);
+        } else if (step_instead) {
+            step(vcpu);
+        }
+    }
+}
+
+std::vector<std::pair<std::string, std::uint64_t>> TranslateEngine::statistics() const {
+    const CacheStatistics& cache = translator_->statistics();
+    return {
+        {"guest instructions translated", translator_->guest_instructions()},
+        {"blocks translated", cache.blocks},
+        {"code cache bytes", translator_->memory().code_used()},
+        {"code cache record bytes", translator_->memory().records_used()},
+        {"code cache flushes", cache.flushes},
+        {"direct exits linked", cache.links},
+        {"writes to code", cache.code_writes},
+        {"blocks invalidated", cache.invalidated},
+        {"entries into translated code", entries_},
+        {"attention", attentions_},
+        {"single steps", steps_},
+    };
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Engine>> make_translate_engine(Vcpu& vcpu, const translate::Options& options) {
+    if (!__builtin_cpu_supports("bmi2") || !__builtin_cpu_supports("avx")) {
+        return Error{"the translator needs a processor with BMI2 and AVX; use --engine step"};
+    }
+    if ((::getauxval(AT_HWCAP2) & hwcap2_fsgsbase) == 0) {
+        return Error{"the translator needs FSGSBASE (a processor and kernel with it); use --engine step"};
+    }
+    auto translator = Translator::create(vcpu, options);
+    if (!translator) return std::move(translator.error());
+    install_signal_handlers();
+    return std::unique_ptr<Engine>{new TranslateEngine{std::move(*translator)}};
+}
+
+}  // namespace undercroft

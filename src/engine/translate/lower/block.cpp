@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+// A block as a whole: its entries, its instructions, and the cold code behind it.
+#include "engine/translate/lower/lowering.hpp"
+
+namespace undercroft::translate {
+namespace {
+
+// Does the block want its flags in the host's at the start? Only if they are used before a check would destroy them.
+bool begins_with_flags(std::span<const Instruction> instructions, std::uint32_t live_in) {
+    if (live_in == 0) return false;
+    for (const Instruction& i : instructions) {
+        bool checks = i.memory() != nullptr || (i.kind != Kind::Copy && i.kind != Kind::Nop && i.kind != Kind::JumpConditional);
+        if (i.flags.touches && i.flags.read != 0 && !checks) return true;
+        if (checks || i.flags.touches) return false;
+    }
+    return false;
+}
+
+}  // namespace
+
+Lowering::Lowering(CodeMemory& memory, const Thunks& thunks, Block& block, std::vector<FaultPoint>& fault_points)
+    : memory_{memory},
+      thunks_{thunks},
+      block_{block},
+      fault_points_{fault_points},
+      as_{memory.writable_rest(), memory.next()} {}
+
+void Lowering::lower(std::span<Instruction> instructions, std::uint32_t live_in, const Edges& edges) {
+    prologue(instructions, live_in);
+    for (const Instruction& i : instructions) {
+        one(i, edges);
+        if (in_shadow_ && !ends_block(i.kind)) {
+            save_flags(i.live_after);
+            poll(i.next_rip());
+        }
+        in_shadow_ = i.kind == Kind::Sti;
+    }
+    const Instruction& last = instructions.back();
+    if (!ends_block(last.kind)) exit_to(last, last.next_rip(), edges.next_live, block_.mode);
+    host_entry_stub();
+    cold_stubs();
+    block_.code_end = as_.here();
+    memory_.take(as_.size());
+}
+
+void Lowering::prologue(std::span<const Instruction> instructions, std::uint32_t live_in) {
+    block_.live_in = live_in;
+    block_.indirect_entry = as_.here();
+    as_.mov_imm(scratch1, block_.rip);
+    as_.alu(Alu::Cmp, scratch0, scratch1);
+    as_.bind_to(as_.jcc(Condition::NE), thunks_.indirect_miss);
+    as_.cmp32_imm_patchable(exec_id_field(block_.mode, block_.rip), block_.page_id);
+    as_.bind_to(as_.jcc(Condition::NE), thunks_.indirect_miss);
+    poll(block_.rip);
+    in_host_ = false;
+    in_frame_ = true;
+    bool in_host = begins_with_flags(instructions, live_in);
+    if (!in_host) as_.align(32);
+    block_.frame_entry = as_.here();
+    if (in_host) {
+        need_flags();
+        in_frame_ = false;  // through the other entry they are in the host only
+        block_.host_entry = as_.here();
+    } else if (live_in == 0) {
+        block_.host_entry = block_.frame_entry;
+    }
+}
+
+// Entered with flags in the host, but the body wants them in the frame.
+void Lowering::host_entry_stub() {
+    if (block_.host_entry != nullptr) return;
+    block_.host_entry = as_.here();
+    in_host_ = true;
+    in_frame_ = false;
+    save_flags(block_.live_in);
+    as_.jmp(block_.frame_entry);
+}
+
+void Lowering::one(const Instruction& i, const Edges& edges) {
+    switch (i.kind) {
+        case Kind::Copy: copy(i); break;
+        case Kind::Nop: break;
+        case Kind::ReadTsc: copy_registers(i); break;
+        case Kind::Push: push(i); break;
+        case Kind::Pop: pop(i); break;
+        case Kind::Leave: leave(i); break;
+        case Kind::CallDirect: call_direct(i, edges); break;
+        case Kind::CallIndirect: call_indirect(i); break;
+        case Kind::Return: return_near(i); break;
+        case Kind::JumpDirect: jump_direct(i, edges); break;
+        case Kind::JumpIndirect: jump_indirect(i); break;
+        case Kind::JumpConditional: jump_conditional(i, edges); break;
+        case Kind::Cli: as_.store8_imm(frame_interrupt_flag, 0); break;
+        case Kind::Sti: sti(i); break;
+        case Kind::StacClac: stac_clac(i, edges); break;
+        case Kind::SwapGs: swap_gs(); break;
+        case Kind::PushFlags: callback(i, push_flags); break;
+        case Kind::String: {
+            bool moves = i.raw.mnemonic == ZYDIS_MNEMONIC_MOVSB || i.raw.mnemonic == ZYDIS_MNEMONIC_MOVSW ||
+                         i.raw.mnemonic == ZYDIS_MNEMONIC_MOVSD || i.raw.mnemonic == ZYDIS_MNEMONIC_MOVSQ;
+            callback(i, string_instruction, i.operand[0].size / 8u, moves ? 1 : 0);
+            break;
+        }
+        case Kind::Syscall: callback(i, system_call); break;
+        case Kind::Sysret: callback(i, system_return, i.raw.operand_width == 64 ? 8 : 4); break;
+        case Kind::InterruptReturn: callback(i, interrupt_return, 8); break;
+        case Kind::PopFlags: callback(i, pop_flags, i.raw.operand_width / 8u); break;
+        case Kind::Step: callback(i, step_instruction); break;
+    }
+}
+
+void Lowering::cold_stubs() {
+    for (const ColdStub& stub : cold_) {
+        if (stub.exit != nullptr) stub.exit->stub = as_.here();
+        for (std::size_t jump : stub.jumps) {
+            if (jump != 0) as_.bind(jump);
+        }
+        if (stub.save_flags) {
+            in_host_ = true;
+            in_frame_ = false;
+            save_flags(static_cast<std::uint32_t>(RFLAGS::Arithmetic));
+        }
+        if (stub.tag_offset != 0) as_.alu(Alu::Add, scratch0, Mem::frame_indexed(scratch1, stub.tag_offset));
+        as_.lea_rip(scratch1, reinterpret_cast<HostCode>(stub.record));
+        as_.jmp(thunks_.call);
+    }
+}
+
+}  // namespace undercroft::translate

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+// Branches, and the ways out of a block.
+//
+// Direct exits start at a stub and are linked to their target when first taken. Within a page they go there freely; to another page
+// through a guard: "the target's virtual page still is this page instance". Backward ones poll the attention word, so that
+// every loop does. Indirect ones go through the jump cache, whose entries verify themselves and poll.
+#include "engine/translate/lower/lowering.hpp"
+
+namespace undercroft::translate {
+namespace {
+
+constexpr std::uint32_t every_flag = static_cast<std::uint32_t>(RFLAGS::Arithmetic);
+constexpr Mem operand_field = engine_field(offsetof(EngineFrame, operand));
+
+Condition condition_of(const Instruction& i) { return static_cast<Condition>(i.raw.opcode & 0xf); }
+Condition inverse(Condition condition) { return static_cast<Condition>(static_cast<unsigned>(condition) ^ 1); }
+
+}  // namespace
+
+BlockExit* Lowering::new_exit(std::uint64_t target, AccessMode mode, bool flags_in_host) {
+    auto* exit = memory_.record<BlockExit>();
+    exit->function = exit_taken;
+    exit->from = &block_;
+    exit->target = target;
+    exit->mode = mode;
+    exit->flags_in_host = flags_in_host;
+    return exit;
+}
+
+// Looks up from generated code when somebody asks; guest execution goes on at `rip`.
+void Lowering::poll(std::uint64_t rip) {
+    auto* site = memory_.record<Site>();
+    site->function = attention_at_site;
+    site->rip = rip;
+    as_.cmp32_imm(frame_attention, 0);
+    cold_.push_back({.jumps = {as_.jcc(Condition::NE)}, .record = site});
+    clobber_flags();
+}
+
+void Lowering::exit_to(const Instruction& i, std::uint64_t target, std::uint32_t live, AccessMode mode) {
+    if (is_plain_exit(i, target)) {
+        bool flags_in_host = in_host_ && live != 0;
+        BlockExit* exit = new_exit(target, mode, flags_in_host);
+        exit->flags_kept = live != 0;
+        std::size_t jump = as_.jmp();
+        exit->jump = as_.address(jump);
+        cold_.push_back({.jumps = {jump}, .record = exit, .exit = exit, .save_flags = flags_in_host && !in_frame_});
+        return;
+    }
+    save_flags(live);
+    if (target <= i.rip) poll(target);
+    BlockExit* exit = new_exit(target, mode, false);
+    exit->flags_kept = live != 0;
+    std::size_t missed = 0;
+    if (!same_page(target)) {
+        std::size_t guard = as_.cmp32_imm_patchable(exec_id_field(mode, target), 0xffffffff);
+        exit->guard = as_.address(guard);
+        missed = as_.jcc(Condition::NE);
+        clobber_flags();
+    }
+    std::size_t jump = as_.jmp();
+    exit->jump = as_.address(jump);
+    cold_.push_back({.jumps = {jump, missed}, .record = exit, .exit = exit});
+}
+
+void Lowering::jump_direct(const Instruction& i, const Edges& edges) {
+    exit_to(i, i.branch_target(), edges.taken_live, block_.mode);
+}
+
+void Lowering::jump_conditional(const Instruction& i, const Edges& edges) {
+    need_flags();
+    std::uint64_t target = i.branch_target();
+    bool in_frame = in_frame_;
+    if (is_plain_exit(i, target)) {
+        bool flags_in_host = edges.taken_live != 0;
+        BlockExit* exit = new_exit(target, block_.mode, flags_in_host);
+        exit->flags_kept = flags_in_host;
+        std::size_t jump = as_.jcc(condition_of(i));
+        exit->jump = as_.address(jump);
+        cold_.push_back({.jumps = {jump}, .record = exit, .exit = exit, .save_flags = flags_in_host && !in_frame});
+    } else {
+        std::size_t over = as_.jcc(inverse(condition_of(i)));
+        exit_to(i, target, edges.taken_live, block_.mode);
+        as_.bind(over);
+        in_host_ = true;
+        in_frame_ = in_frame;
+    }
+    exit_to(i, i.next_rip(), edges.next_live, block_.mode);
+}
+
+void Lowering::go_indirect(const Instruction& i, std::int32_t stack_moved) {
+    // A branch to a non-canonical address is noticed only when nothing is found there, but faults here.
+    Site* site = new_site(i, step_instruction, 0, Access::Read, 0);
+    site->stack_moved = stack_moved;
+    as_.store32_imm(engine_field(offsetof(EngineFrame, branch_record)), memory_.record_offset(site));
+    constexpr auto index_mask = static_cast<std::int32_t>(EngineFrame::jump_cache_size - 1);
+    std::size_t array = offsetof(EngineFrame, jump_cache) +
+                        static_cast<std::size_t>(block_.mode) * EngineFrame::jump_cache_size * sizeof(HostCode);
+    as_.mov32(scratch1, scratch0);
+    as_.alu32_imm(Alu::And, scratch1, index_mask);
+    Mem slot = engine_field(array);
+    slot.index = scratch1;
+    slot.scale = 3;
+    as_.jmp(slot);
+}
+
+void Lowering::jump_indirect(const Instruction& i) {
+    save_flags(every_flag);
+    load_operand_to_frame(i, i.operand[0]);  // leaves it in scratch0, too
+    go_indirect(i, 0);
+}
+
+void Lowering::call_direct(const Instruction& i, const Edges& edges) {
+    save_flags(live_before(i));
+    push_return_address(i);
+    exit_to(i, i.branch_target(), edges.taken_live, block_.mode);
+}
+
+void Lowering::call_indirect(const Instruction& i) {
+    save_flags(every_flag);
+    load_operand_to_frame(i, i.operand[0]);
+    push_return_address(i);
+    as_.load(scratch0, operand_field);
+    go_indirect(i, -8);
+}
+
+}  // namespace undercroft::translate

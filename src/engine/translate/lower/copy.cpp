@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+// Instructions that run as they are: same bytes, with the memory operand redirected to checked host memory and r10, r11
+// brought from and returned to their homes.
+#include "engine/translate/lower/lowering.hpp"
+
+namespace undercroft::translate {
+namespace {
+
+struct Borrowed {  // how an instruction uses a register that lives in the frame
+    bool used = false;
+    bool written = false;
+};
+
+Borrowed use_of(const Instruction& i, int reg) {
+    Borrowed use;
+    for (unsigned n = 0; n < i.raw.operand_count; ++n) {
+        const auto& operand = i.operand[n];
+        if (operand.type != ZYDIS_OPERAND_TYPE_REGISTER || gpr_number(operand.reg.value) != reg) continue;
+        use.used = true;
+        if ((operand.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0) use.written = true;
+    }
+    return use;
+}
+
+bool names(const Instruction& i, int reg) { return use_of(i, reg).used; }
+
+// A register without REX that the instruction does not name, to lend as a base.
+int lendable(const Instruction& i) {
+    for (int reg : {3, 6, 7, 1, 2}) {
+        if (!names(i, reg)) return reg;
+    }
+    CHECK(false, "an instruction names every register");
+    return -1;
+}
+
+bool is_dropped_prefix(std::uint8_t prefix) {
+    switch (prefix) {
+        case 0x26:
+        case 0x2e:
+        case 0x36:
+        case 0x3e:
+        case 0x64:
+        case 0x65:
+        case 0x67: return true;
+        default: return false;
+    }
+}
+
+Access access_of(const Instruction& i) {
+    return (i.memory()->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0 ? Access::Write : Access::Read;
+}
+
+constexpr Mem lent_register = engine_field(offsetof(EngineFrame, spill));
+
+}  // namespace
+
+void Lowering::copy(const Instruction& i) {
+    if (i.raw.mnemonic == ZYDIS_MNEMONIC_LEA) {
+        lea(i);
+    } else if (i.memory() != nullptr) {
+        copy_with_memory(i);
+    } else {
+        copy_registers(i);
+    }
+    if (i.flags.touches && i.flags.written != 0) flags_written();
+}
+
+void Lowering::note_fault_point(const Instruction& i, std::size_t begin, int lent) {
+    bool may_signal = i.raw.mnemonic == ZYDIS_MNEMONIC_DIV || i.raw.mnemonic == ZYDIS_MNEMONIC_IDIV ||
+                      i.raw.meta.isa_ext != ZYDIS_ISA_EXT_BASE;
+    if (!may_signal && !i.has_prefix(ZYDIS_ATTRIB_HAS_LOCK)) return;
+    fault_points_.push_back({.begin = static_cast<std::uint32_t>(memory_.offset_of(as_.address(begin))),
+                             .end = static_cast<std::uint32_t>(memory_.offset_of(as_.here())),
+                             .flags_in_host = in_host_,
+                             .lent = static_cast<std::int8_t>(lent),
+                             .rip = i.rip});
+}
+
+void Lowering::emit_bytes(const Instruction& i) {
+    for (unsigned n = 0; n < i.raw.length; ++n) as_.byte(i.bytes[n]);
+}
+
+void Lowering::copy_registers(const Instruction& i) {
+    Borrowed low = use_of(i, scratch0);
+    Borrowed high = use_of(i, scratch1);
+    prepare_flags_for(i, true);
+    if (low.used) as_.load(scratch0, home(scratch0));
+    if (high.used) as_.load(scratch1, home(scratch1));
+    std::size_t begin = as_.size();
+    emit_bytes(i);
+    note_fault_point(i, begin, -1);
+    if (low.written) as_.store(home(scratch0), scratch0);
+    if (high.written) as_.store(home(scratch1), scratch1);
+}
+
+void Lowering::lea(const Instruction& i) {
+    // RIP-relative or with r10, r11: compute by hand; otherwise the bytes do.
+    const auto& m = i.operand[1].mem;
+    int to = gpr_number(i.operand[0].reg.value);
+    bool by_hand = m.base == ZYDIS_REGISTER_RIP || m.base == ZYDIS_REGISTER_EIP || to == scratch0 || to == scratch1;
+    for (auto reg : {m.base, m.index}) {
+        int n = reg == ZYDIS_REGISTER_NONE ? -1 : gpr_number(reg);
+        by_hand = by_hand || n == scratch0 || n == scratch1;
+    }
+    if (!by_hand) {
+        emit_bytes(i);
+        return;
+    }
+    ZydisDecodedOperandMem plain = m;
+    plain.segment = ZYDIS_REGISTER_DS;
+    effective_address(i, plain);
+    bool is_home = to == scratch0 || to == scratch1;
+    if (i.raw.operand_width == 64) {
+        if (is_home) as_.store(home(to), scratch0);
+        else as_.mov(to, scratch0);
+    } else if (i.raw.operand_width == 32) {
+        as_.mov32(is_home ? scratch0 : to, scratch0);
+        if (is_home) as_.store(home(to), scratch0);
+    } else if (is_home) {
+        as_.store16(home(to), scratch0);
+    } else {
+        as_.op_rr(0x66, false, 0x8b, to, scratch0);
+    }
+}
+
+void Lowering::copy_with_memory(const Instruction& i) {
+    const auto& operand = *i.memory();
+    save_flags(live_before(i));
+    effective_address(i, operand.mem);
+    check(i, access_of(i), operand.size / 8u);
+
+    Borrowed low = use_of(i, scratch0);
+    Borrowed high = use_of(i, scratch1);
+    int base = scratch0;
+    int index = scratch1;
+    int lent = -1;
+    bool two_needed = low.used && high.used;
+    if (two_needed || i.high_byte) {
+        lent = lendable(i);
+        as_.store(lent_register, lent);
+        as_.lea(lent, Mem{.base = scratch0, .index = scratch1});
+        base = lent;
+        index = Mem::none;
+    } else if (low.used || high.used) {
+        base = low.used ? scratch1 : scratch0;
+        as_.lea(base, Mem{.base = scratch0, .index = scratch1});
+        index = Mem::none;
+    }
+    bool scratch1_free = base != scratch1 && index != scratch1;
+    prepare_flags_for(i, scratch1_free);
+    if (low.used) as_.load(scratch0, home(scratch0));
+    if (high.used) as_.load(scratch1, home(scratch1));
+    std::size_t begin = as_.size();
+    emit_with_memory(i, base, index);
+    note_fault_point(i, begin, lent);
+    if (lent >= 0) as_.load(lent, lent_register);
+    if (low.written) as_.store(home(scratch0), scratch0);
+    if (high.written) as_.store(home(scratch1), scratch1);
+}
+
+// The instruction's bytes with its memory operand replaced by [base] or [base + index].
+void Lowering::emit_with_memory(const Instruction& i, int base, int index) {
+    const auto& raw = i.raw.raw;
+    const auto* bytes = i.bytes.data();
+    for (unsigned n = 0; n < raw.prefix_count; ++n) {
+        std::uint8_t prefix = raw.prefixes[n].value;
+        bool is_rex = (prefix & 0xf0) == 0x40;  // no legacy prefix looks like one
+        if (!is_rex && !is_dropped_prefix(prefix)) as_.byte(prefix);
+    }
+    bool x = index != Mem::none && (index & 8) != 0;
+    bool b = (base & 8) != 0;
+    unsigned opcode_begin = 0;
+    if (i.raw.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX) {
+        unsigned at = raw.vex.offset;
+        bool two_byte = bytes[at] == 0xc5;
+        unsigned second = two_byte ? (bytes[at + 1] & 0x80u) | 1u : bytes[at + 1] & 0x9fu;
+        unsigned third = two_byte ? bytes[at + 1] & 0x7fu : bytes[at + 2];
+        second = (second & 0x9fu) | (x ? 0 : 0x40u) | (b ? 0 : 0x20u);
+        as_.byte(0xc4);
+        as_.byte(second);
+        as_.byte(third);
+        opcode_begin = at + (two_byte ? 2 : 3);
+    } else {
+        bool has_rex = (i.raw.attributes & ZYDIS_ATTRIB_HAS_REX) != 0;
+        unsigned bits = has_rex ? bytes[raw.rex.offset] & 0x0cu : 0;
+        bits |= (x ? 2u : 0u) | (b ? 1u : 0u);
+        if (bits != 0 || has_rex) {
+            CHECK(!i.high_byte, "REX would rename a high-byte register");
+            as_.byte(0x40 | bits);
+        }
+        opcode_begin = has_rex ? raw.rex.offset + 1u : raw.prefix_count;
+    }
+    for (unsigned n = opcode_begin; n < raw.modrm.offset; ++n) as_.byte(bytes[n]);
+    auto reg = static_cast<unsigned>(raw.modrm.reg & 7) << 3;
+    if (index != Mem::none) {
+        as_.byte(reg | 4);
+        as_.byte(static_cast<unsigned>(index & 7) << 3 | static_cast<unsigned>(base & 7));
+    } else {
+        as_.byte(reg | static_cast<unsigned>(base & 7));
+    }
+    unsigned tail = raw.modrm.offset + 1u + (raw.sib.offset != 0 ? 1u : 0u) + raw.disp.size / 8u;
+    for (unsigned n = tail; n < i.raw.length; ++n) as_.byte(bytes[n]);
+}
+
+}  // namespace undercroft::translate

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+// How an operand reaches memory: the address, and the inline probe of the software TLB.
+#include "engine/translate/lower/lowering.hpp"
+
+namespace undercroft::translate {
+
+int gpr_number(ZydisRegister reg) {
+    switch (ZydisRegisterGetClass(reg)) {
+        case ZYDIS_REGCLASS_GPR16:
+        case ZYDIS_REGCLASS_GPR32:
+        case ZYDIS_REGCLASS_GPR64: return ZydisRegisterGetId(reg);
+        case ZYDIS_REGCLASS_GPR8: {
+            // al cl dl bl, then ah ch dh bh, then spl bpl sil dil, then r8b..
+            int id = ZydisRegisterGetId(reg);
+            return id < 4 ? id : id < 8 ? id - 4 : id - 4;
+        }
+        default: return -1;
+    }
+}
+
+// Leaves the guest address in scratch0. Reads no memory but the frame; may use scratch1. Destroys no flags unless there is
+// a segment base or 32-bit addressing to add.
+void Lowering::effective_address(const Instruction& i, const ZydisDecodedOperandMem& m) {
+    int base = m.base == ZYDIS_REGISTER_NONE || m.base == ZYDIS_REGISTER_RIP ? Mem::none : gpr_number(m.base);
+    int index = m.index == ZYDIS_REGISTER_NONE ? Mem::none : gpr_number(m.index);
+    bool short_address = i.raw.address_width == 32;
+    if (m.base == ZYDIS_REGISTER_RIP || m.base == ZYDIS_REGISTER_EIP) {
+        std::uint64_t address = i.next_rip() + static_cast<std::uint64_t>(m.disp.value);
+        as_.mov_imm(scratch0, short_address ? address & 0xffffffff : address);
+    } else if (base == Mem::none && index == Mem::none) {
+        auto address = static_cast<std::uint64_t>(m.disp.value);
+        as_.mov_imm(scratch0, short_address ? address & 0xffffffff : address);
+    } else {
+        if (base == scratch0 || base == scratch1) as_.load(base, home(base));
+        if ((index == scratch0 || index == scratch1) && index != base) as_.load(index, home(index));
+        unsigned scale = m.scale == 8 ? 3 : m.scale == 4 ? 2 : m.scale == 2 ? 1 : 0;
+        Mem address{.base = base, .index = index, .scale = scale, .disp = static_cast<std::int32_t>(m.disp.value)};
+        if (short_address) as_.lea32(scratch0, address);
+        else as_.lea(scratch0, address);
+    }
+    if (m.segment == ZYDIS_REGISTER_FS || m.segment == ZYDIS_REGISTER_GS) {
+        as_.load(scratch1, segment_base(m.segment == ZYDIS_REGISTER_FS ? SegmentName::FS : SegmentName::GS));
+        as_.lea(scratch0, Mem{.base = scratch0, .index = scratch1});
+    }
+}
+
+Site* Lowering::new_site(const Instruction& i, CallbackFunction function, unsigned size, Access access, unsigned detail) {
+    auto* site = memory_.record<Site>();
+    site->function = function;
+    site->rip = i.rip;
+    site->length = i.raw.length;
+    site->size = static_cast<std::uint8_t>(size);
+    site->access = access;
+    site->detail = static_cast<std::uint8_t>(detail);
+    site->in_shadow = in_shadow_;
+    return site;
+}
+
+// scratch0 holds the address. After it, scratch0 + scratch1 is the host address of `size` checked bytes.
+// Destroys the host's flags: the caller has saved what is live.
+void Lowering::check(const Instruction& i, Access access, unsigned size) {
+    CHECK(size > 0 && size <= 64, "checked access of an odd size");
+    constexpr std::int32_t index_mask = (Tlb::entry_count - 1) * sizeof(TlbEntry);
+    std::size_t array = tlb_offset(block_.mode);
+    std::size_t tag = array + (access == Access::Write ? offsetof(TlbEntry, write_tag) : offsetof(TlbEntry, read_tag));
+    as_.rorx(scratch1, scratch0, 7);
+    as_.alu32_imm(Alu::And, scratch1, index_mask);
+    as_.alu(Alu::Sub, scratch0, Mem::frame_indexed(scratch1, tag));
+    as_.alu_imm(Alu::Cmp, scratch0, static_cast<std::int32_t>(4096 - size));
+    Site* site = new_site(i, access_missed, size, access, 0);
+    cold_.push_back({.jumps = {as_.jcc(Condition::A)}, .record = site, .tag_offset = tag});
+    as_.load(scratch1, Mem::frame_indexed(scratch1, array + offsetof(TlbEntry, host_page)));
+    site->resume = as_.here();
+    clobber_flags();
+}
+
+}  // namespace undercroft::translate

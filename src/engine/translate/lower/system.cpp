@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// Privileged and sensitive instructions: a few inline, the others as callbacks.
+#include "engine/translate/lower/lowering.hpp"
+
+namespace undercroft::translate {
+namespace {
+constexpr Mem system_flags = Mem::frame(offsetof(Vcpu, system_flags));
+constexpr Mem kernel_gs_base = Mem::frame(offsetof(Vcpu, kernel_gs_base));
+}  // namespace
+
+void Lowering::callback(const Instruction& i, CallbackFunction function, unsigned size, unsigned detail) {
+    save_flags(live_before(i));
+    Site* site = new_site(i, function, size, Access::Read, detail);
+    as_.lea_rip(scratch1, reinterpret_cast<HostCode>(static_cast<Callback*>(site)));
+    as_.jmp(thunks_.call);
+    site->resume = as_.here();
+    clobber_flags();
+}
+
+// The block ends after the next instruction, with a poll: the interrupt shadow is exactly that instruction.
+void Lowering::sti(const Instruction& i) {
+    save_flags(live_before(i));
+    as_.store8_imm(frame_interrupt_flag, 1);
+    as_.cmp8_imm(frame_pending_interrupt, 0);
+    Site* site = new_site(i, interrupt_window, 0, Access::Read, 0);
+    cold_.push_back({.jumps = {as_.jcc(Condition::NE)}, .record = site});
+    site->resume = as_.here();
+    clobber_flags();
+}
+
+// AC selects the access mode, which is baked into the code: the next instruction is in a block of the other mode.
+void Lowering::stac_clac(const Instruction& i, const Edges& edges) {
+    save_flags(live_before(i));
+    bool set = i.raw.mnemonic == ZYDIS_MNEMONIC_STAC;
+    constexpr auto ac = static_cast<std::int32_t>(RFLAGS::AC);
+    as_.alu32_imm(set ? Alu::Or : Alu::And, system_flags, set ? ac : ~ac);
+    clobber_flags();
+    exit_to(i, i.next_rip(), edges.next_live, set ? AccessMode::SupervisorAc : AccessMode::Supervisor);
+}
+
+void Lowering::swap_gs() {
+    as_.load(scratch0, segment_base(SegmentName::GS));
+    as_.load(scratch1, kernel_gs_base);
+    as_.store(segment_base(SegmentName::GS), scratch1);
+    as_.store(kernel_gs_base, scratch0);
+}
+
+}  // namespace undercroft::translate

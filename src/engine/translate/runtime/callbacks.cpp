@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/translate/runtime/callbacks.hpp"
+
+#include "cpu/deliver.hpp"
+#include "cpu/instructions.hpp"
+#include "engine/translate/runtime/translator.hpp"
+
+namespace undercroft::translate {
+namespace {
+
+Translator& translator_of(Vcpu& vcpu) { return *static_cast<Translator*>(EngineFrame::of(vcpu).engine); }
+
+Onward leave(Vcpu& vcpu, Leave reason, BlockExit* exit = nullptr) {
+    EngineFrame& frame = EngineFrame::of(vcpu);
+    frame.leave = reason;
+    frame.leave_exit = exit;
+    return {translator_of(vcpu).thunks().leave, 0};
+}
+
+Onward leave_to_step(Vcpu& vcpu, const Site& site) {
+    vcpu.rip = site.rip;
+    vcpu.interrupt_shadow = site.in_shadow;
+    return leave(vcpu, Leave::Step);
+}
+
+// Goes on at vcpu.rip, wherever an instruction or a delivered trap has put it.
+Onward go_on(Vcpu& vcpu) { return translator_of(vcpu).go_on_at_rip(vcpu); }
+
+// An interrupt that waited for IF has its window now.
+void ask_for_pending_interrupt(Vcpu& vcpu) {
+    if (vcpu.interrupt_flag != 0 && (vcpu.pending_interrupt | vcpu.pending_nmi) != 0) vcpu.request(Attention::Interrupt);
+}
+
+Onward after_instruction(Vcpu& vcpu, bool completed, const Trap& trap) {
+    if (!completed) deliver(vcpu, trap);
+    ask_for_pending_interrupt(vcpu);
+    return go_on(vcpu);
+}
+
+}  // namespace
+
+Onward access_missed(Vcpu& vcpu, Callback& record, std::uint64_t address) noexcept {
+    auto& site = static_cast<Site&>(record);
+    if ((address & 0xfff) + site.size > page_size) return leave_to_step(vcpu, site);
+    Translation translation;
+    Trap trap;
+    if (!vcpu.mmu->translate(GuestVirtual{address}, site.access, vcpu.access_mode(), translation, trap)) {
+        // #GP or #SS of a non-canonical address: the single-step executor knows which.
+        if (trap.vector != Vector::PF) return leave_to_step(vcpu, site);
+        vcpu.rip = site.rip;
+        deliver(vcpu, trap);
+        return go_on(vcpu);
+    }
+    bool code_write = site.access == Access::Write && translation.holds_code;
+    if (translation.host == nullptr || code_write) return leave_to_step(vcpu, site);
+    return {site.resume, reinterpret_cast<std::uintptr_t>(translation.host)};
+}
+
+Onward exit_taken(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept {
+    auto& exit = static_cast<BlockExit&>(record);
+    vcpu.rip = exit.target;
+    Translator& translator = translator_of(vcpu);
+    Block* block = translator.find(vcpu);
+    if (block == nullptr) return leave(vcpu, Leave::Translate, &exit);
+    translator.link(exit, *block);
+    return {block->frame_entry, 0};
+}
+
+Onward indirect_missed(Vcpu& vcpu, Callback&, std::uint64_t target) noexcept {
+    Translator& translator = translator_of(vcpu);
+    if (!is_canonical(target)) {
+        const Site& site = translator.last_branch(EngineFrame::of(vcpu).branch_record);
+        vcpu.reg(Gpr::Rsp) -= static_cast<std::uint64_t>(std::int64_t{site.stack_moved});
+        return leave_to_step(vcpu, site);
+    }
+    vcpu.rip = target;
+    Block* block = translator.find(vcpu);
+    if (block == nullptr) return leave(vcpu, Leave::Translate);
+    translator.remember_indirect(vcpu, *block);
+    if (vcpu.attention.load(std::memory_order_relaxed) != 0) return leave(vcpu, Leave::Attention);
+    return {block->frame_entry, 0};
+}
+
+Onward attention_at_site(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept {
+    vcpu.rip = static_cast<Site&>(record).rip;
+    return leave(vcpu, Leave::Attention);
+}
+
+Onward step_instruction(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept {
+    return leave_to_step(vcpu, static_cast<Site&>(record));
+}
+
+Onward interrupt_window(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept {
+    vcpu.request(Attention::Interrupt);
+    return {static_cast<Site&>(record).resume, 0};
+}
+
+Onward push_flags(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept {
+    auto& site = static_cast<Site&>(record);
+    std::uint64_t value = 0;
+    std::uint64_t to = vcpu.reg(Gpr::Rsp) - 8;
+    Trap trap;
+    Translation translation;
+    bool plain = pushf_value(vcpu, OperandSize::Qword, value, trap) && (to & 0xfff) <= page_size - 8 &&
+                 vcpu.mmu->translate(GuestVirtual{to}, Access::Write, vcpu.access_mode(), translation, trap) &&
+                 translation.host != nullptr && !translation.holds_code;
+    if (!plain) return leave_to_step(vcpu, site);
+    __builtin_memcpy(translation.host, &value, sizeof value);
+    vcpu.reg(Gpr::Rsp) = to;
+    return {site.resume, 0};
+}
+
+Onward pop_flags(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept {
+    auto& site = static_cast<Site&>(record);
+    std::uint64_t from = vcpu.reg(Gpr::Rsp);
+    Trap trap;
+    Translation translation;
+    bool plain = site.size == 8 && (from & 0xfff) <= page_size - 8 &&
+                 vcpu.mmu->translate(GuestVirtual{from}, Access::Read, vcpu.access_mode(), translation, trap) &&
+                 translation.host != nullptr;
+    if (!plain) return leave_to_step(vcpu, site);
+    std::uint64_t value = 0;
+    __builtin_memcpy(&value, translation.host, sizeof value);
+    vcpu.rip = site.rip;
+    if (!popf(vcpu, value, OperandSize::Qword, trap)) return leave_to_step(vcpu, site);
+    vcpu.reg(Gpr::Rsp) = from + 8;
+    vcpu.rip = site.rip + site.length;
+    // TF set by this instruction traps after the next one; translatable() sends that one to the single-step executor.
+    ask_for_pending_interrupt(vcpu);
+    return go_on(vcpu);
+}
+
+Onward system_call(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept {
+    auto& site = static_cast<Site&>(record);
+    vcpu.rip = site.rip;
+    Trap trap;
+    bool completed = syscall(vcpu, site.rip + site.length, trap);
+    return after_instruction(vcpu, completed, trap);
+}
+
+Onward system_return(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept {
+    auto& site = static_cast<Site&>(record);
+    vcpu.rip = site.rip;
+    Trap trap;
+    bool completed = sysret(vcpu, site.size == 8 ? OperandSize::Qword : OperandSize::Dword, trap);
+    return after_instruction(vcpu, completed, trap);
+}
+
+Onward interrupt_return(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept {
+    auto& site = static_cast<Site&>(record);
+    vcpu.rip = site.rip;
+    Trap trap;
+    bool completed = iret(vcpu, OperandSize::Qword, trap);
+    return after_instruction(vcpu, completed, trap);
+}
+
+}  // namespace undercroft::translate

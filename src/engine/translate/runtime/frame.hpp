@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+// What generated code finds beside the vCPU's frame, and the offsets it bakes in.
+//
+// Lives in Vcpu::engine_area, so that everything is gs:[constant].
+
+#pragma once
+
+#include "cpu/vcpu.hpp"
+#include "engine/translate/emit/assembler.hpp"
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+namespace undercroft::translate {
+
+// Why generated code returned to the run loop. RIP and all registers are in the vCPU.
+enum class Leave : std::uint32_t {
+    Lookup,     // go on at vcpu.rip
+    Translate,  // as Lookup, but the block is not translated yet; `leave_exit` is the exit to link, if any
+    Step,       // one instruction in the single-step executor, then go on
+    Attention,  // the attention word is set
+};
+
+struct BlockExit;
+
+struct EngineFrame {
+    static constexpr unsigned jump_cache_bits = 13;
+    static constexpr unsigned jump_cache_size = 1u << jump_cache_bits;
+    static constexpr unsigned exec_slots = 1024;
+
+    std::uint64_t host_rsp = 0;       // of the run loop, while generated code runs
+    std::uint64_t entry = 0;          // where enter() jumps to
+    HostCode resume = nullptr;        // where a thunk goes after a helper
+    std::uint64_t resume_r10 = 0;
+    std::uint64_t target = 0;         // the guest address of an indirect branch on its way
+    std::uint64_t spill = 0;          // one guest register lent as scratch
+    std::uint64_t spill_rax = 0;      // rax during flag saves and restores
+    std::uint64_t operand = 0;        // a value between two checks (push [m], call [m])
+    std::uint32_t branch_record = 0;  // the Site of the last indirect branch, as an offset among the records
+    Vcpu* vcpu = nullptr;
+    void* engine = nullptr;
+    Leave leave = Leave::Lookup;
+    std::uint32_t host_mxcsr = 0x1f80;
+    BlockExit* leave_exit = nullptr;  // with Leave::Translate: the exit to link, or null
+
+    // Which page instance each virtual page is, per access mode: what guards of cross-page branches compare.
+    std::array<std::array<std::uint32_t, exec_slots>, access_mode_count> exec_id{};
+    // Indirect-branch targets by the low bits of the guest address: entries that verify themselves.
+    std::array<std::array<HostCode, jump_cache_size>, access_mode_count> jump_cache{};
+
+    static EngineFrame& of(Vcpu& vcpu) { return *reinterpret_cast<EngineFrame*>(vcpu.engine_area.data()); }
+};
+static_assert(sizeof(EngineFrame) <= Vcpu::engine_area_size, "the vCPU reserves this much");
+
+inline constexpr std::uint32_t no_page_instance = 0;
+
+// gs-relative operands.
+constexpr Mem engine_field(std::size_t offset) { return Mem::frame(offsetof(Vcpu, engine_area) + offset); }
+constexpr Mem home(int reg) { return Mem::frame(offsetof(Vcpu, gpr) + 8 * static_cast<std::size_t>(reg)); }
+inline constexpr Mem frame_rip = Mem::frame(offsetof(Vcpu, rip));
+inline constexpr Mem frame_flags = Mem::frame(offsetof(Vcpu, arithmetic));
+inline constexpr Mem frame_interrupt_flag = Mem::frame(offsetof(Vcpu, interrupt_flag));
+inline constexpr Mem frame_attention = Mem::frame(offsetof(Vcpu, attention));
+inline constexpr Mem frame_pending_interrupt = Mem::frame(offsetof(Vcpu, pending_interrupt));
+
+constexpr Mem segment_base(SegmentName name) {
+    return Mem::frame(offsetof(Vcpu, segment) + sizeof(Segment) * static_cast<std::size_t>(name) +
+                      offsetof(Segment, base));
+}
+constexpr unsigned exec_slot(std::uint64_t rip) {
+    return static_cast<unsigned>(rip >> 12) & (EngineFrame::exec_slots - 1);
+}
+constexpr unsigned jump_slot(std::uint64_t rip) {
+    return static_cast<unsigned>(rip) & (EngineFrame::jump_cache_size - 1);
+}
+constexpr Mem exec_id_field(AccessMode mode, std::uint64_t rip) {
+    return engine_field(offsetof(EngineFrame, exec_id) +
+                        4 * (static_cast<std::size_t>(mode) * EngineFrame::exec_slots + exec_slot(rip)));
+}
+constexpr std::size_t tlb_offset(AccessMode mode) {
+    return offsetof(Vcpu, tlb) + sizeof(Tlb::Array) * static_cast<std::size_t>(mode);
+}
+
+// The scratch registers of generated code; the guest's own r10 and r11 live in the frame.
+inline constexpr int scratch0 = 10;
+inline constexpr int scratch1 = 11;
+inline constexpr int rsp = 4;
+inline constexpr int rax = 0;
+
+}  // namespace undercroft::translate

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// The translator's part that helpers of generated code use: general registers only.
+#include "engine/translate/runtime/translator.hpp"
+
+namespace undercroft::translate {
+
+void Translator::remember_exec(EngineFrame& frame, AccessMode mode, std::uint64_t rip, std::uint32_t id,
+                               bool global) noexcept {
+    frame.exec_id[static_cast<unsigned>(mode)][exec_slot(rip)] = id;
+    if (global) return;
+    if (filled_count_ < filled_limit) {
+        filled_[filled_count_] = {static_cast<std::uint8_t>(mode), static_cast<std::uint16_t>(exec_slot(rip))};
+    }
+    ++filled_count_;
+}
+
+Block* Translator::find(Vcpu& vcpu) noexcept {
+    EngineFrame& frame = EngineFrame::of(vcpu);
+    AccessMode mode = vcpu.access_mode();
+    std::uint64_t rip = vcpu.rip;
+    std::uint32_t id = frame.exec_id[static_cast<unsigned>(mode)][exec_slot(rip)];
+    if (id == no_page_instance || cache_.page(id).virtual_page != rip >> 12) {
+        Translation where;
+        Trap trap;
+        if (!vcpu.mmu->translate(GuestVirtual{rip}, Access::Execute, mode, where, trap)) return nullptr;
+        if (where.host == nullptr) return nullptr;
+        id = cache_.find_page(rip >> 12, where.physical.page(), mode);
+        if (id == no_page_instance) return nullptr;
+        remember_exec(frame, mode, rip, id, where.global);
+    }
+    return cache_.find(id, rip);
+}
+
+void Translator::link(BlockExit& exit, Block& to) noexcept {
+    if (!options_.chaining || !exit.from->valid || exit.mode != to.mode) return;
+    CHECK(exit.flags_kept || to.live_in == 0, "an exit dropped flags that its target reads");
+    const PageInstance& from = cache_.page(exit.from->page_id);
+    bool here = from.virtual_page == to.rip >> 12 && from.pfn == to.pfn;
+    if (exit.guard == nullptr && !here) return;
+    cache_.link(exit, to);
+}
+
+Onward Translator::go_on_at_rip(Vcpu& vcpu) noexcept {
+    EngineFrame& frame = EngineFrame::of(vcpu);
+    frame.leave_exit = nullptr;
+    frame.leave = Leave::Attention;
+    if (vcpu.attention.load(std::memory_order_relaxed) != 0) return {thunks_.leave, 0};
+    frame.leave = Leave::Lookup;
+    if (!translatable(vcpu)) return {thunks_.leave, 0};
+    Block* block = find(vcpu);
+    frame.leave = Leave::Translate;
+    if (block == nullptr) return {thunks_.leave, 0};
+    return {block->frame_entry, 0};
+}
+
+void Translator::flushed_all() noexcept {
+    for (auto& ids : EngineFrame::of(vcpu_).exec_id) {
+        for (std::uint32_t& id : ids) id = no_page_instance;
+    }
+    filled_count_ = 0;
+}
+
+void Translator::flushed_non_global() noexcept {
+    if (filled_count_ > filled_limit) {
+        flushed_all();
+        return;
+    }
+    EngineFrame& frame = EngineFrame::of(vcpu_);
+    for (unsigned n = 0; n < filled_count_; ++n) frame.exec_id[filled_[n].mode][filled_[n].slot] = no_page_instance;
+    filled_count_ = 0;
+}
+
+void Translator::flushed_range(GuestVirtual start, std::uint64_t length) noexcept {
+    if (length >= EngineFrame::exec_slots * page_size) {
+        flushed_all();
+        return;
+    }
+    for (auto& ids : EngineFrame::of(vcpu_).exec_id) {
+        for (std::uint64_t done = 0; done < length; done += page_size) ids[exec_slot(start.value() + done)] = no_page_instance;
+    }
+}
+
+}  // namespace undercroft::translate

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+// REP MOVS and REP STOS with DF clear: page chunk by page chunk at the host's speed, registers committed after each.
+#include "cpu/deliver.hpp"
+#include "engine/translate/runtime/callbacks.hpp"
+#include "engine/translate/runtime/translator.hpp"
+
+namespace undercroft::translate {
+namespace {
+
+// The host address of guest memory for one access kind; null when it is not plain RAM.
+struct Window {
+    std::byte* host = nullptr;
+    bool faulted = false;
+};
+
+Window window_at(Vcpu& vcpu, std::uint64_t address, Access access, Trap& trap) {
+    AccessMode mode = vcpu.access_mode();
+    TlbEntry& entry = vcpu.tlb.entry(mode, address);
+    std::uint64_t tag = access == Access::Write ? entry.write_tag : entry.read_tag;
+    if (tag == (address & ~0xfffull)) return {entry.host_page + (address & 0xfff)};
+    Translation translation;
+    if (!vcpu.mmu->translate(GuestVirtual{address}, access, mode, translation, trap)) return {nullptr, true};
+    if (access == Access::Write && translation.holds_code) return {};
+    return {translation.host};
+}
+
+void copy_elements(std::byte* to, const std::byte* from, std::uint64_t count, unsigned width) {
+    switch (width) {
+        case 1: asm volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(count) : : "memory"); break;
+        case 2: asm volatile("rep movsw" : "+D"(to), "+S"(from), "+c"(count) : : "memory"); break;
+        case 4: asm volatile("rep movsl" : "+D"(to), "+S"(from), "+c"(count) : : "memory"); break;
+        default: asm volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(count) : : "memory"); break;
+    }
+}
+
+void fill_elements(std::byte* to, std::uint64_t value, std::uint64_t count, unsigned width) {
+    switch (width) {
+        case 1: asm volatile("rep stosb" : "+D"(to), "+c"(count) : "a"(value) : "memory"); break;
+        case 2: asm volatile("rep stosw" : "+D"(to), "+c"(count) : "a"(value) : "memory"); break;
+        case 4: asm volatile("rep stosl" : "+D"(to), "+c"(count) : "a"(value) : "memory"); break;
+        default: asm volatile("rep stosq" : "+D"(to), "+c"(count) : "a"(value) : "memory"); break;
+    }
+}
+
+std::uint64_t elements_in_page(std::uint64_t address, unsigned width) { return (page_size - (address & 0xfff)) / width; }
+
+}  // namespace
+
+Onward string_instruction(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept {
+    auto& site = static_cast<Site&>(record);
+    EngineFrame& frame = EngineFrame::of(vcpu);
+    auto& translator = *static_cast<Translator*>(frame.engine);
+    bool moves = site.detail != 0;
+    unsigned width = site.size;
+    std::uint64_t& left = vcpu.reg(Gpr::Rcx);
+    std::uint64_t& to = vcpu.reg(Gpr::Rdi);
+    std::uint64_t& from = vcpu.reg(Gpr::Rsi);
+    while (left != 0) {
+        std::uint64_t count = elements_in_page(to, width);
+        if (moves) count = count < elements_in_page(from, width) ? count : elements_in_page(from, width);
+        count = count < left ? count : left;
+        Trap trap;
+        Window source;
+        if (moves && count != 0) source = window_at(vcpu, from, Access::Read, trap);
+        Window target;
+        if (count != 0 && !source.faulted) target = window_at(vcpu, to, Access::Write, trap);
+        bool page_fault = (source.faulted || target.faulted) && trap.vector == Vector::PF;
+        if (page_fault) {
+            vcpu.rip = site.rip;
+            deliver(vcpu, trap);
+            return translator.go_on_at_rip(vcpu);
+        }
+        // An element across pages, device memory, code, or an odd fault: one step, then back here.
+        if (target.host == nullptr || (moves && source.host == nullptr)) {
+            vcpu.rip = site.rip;
+            vcpu.interrupt_shadow = site.in_shadow;
+            frame.leave = Leave::Step;
+            return {translator.thunks().leave, 0};
+        }
+        if (moves) copy_elements(target.host, source.host, count, width);
+        else fill_elements(target.host, vcpu.reg(Gpr::Rax), count, width);
+        left -= count;
+        to += count * width;
+        if (moves) from += count * width;
+        if (left != 0 && vcpu.attention.load(std::memory_order_relaxed) != 0) {
+            vcpu.rip = site.rip;
+            frame.leave = Leave::Attention;
+            return {translator.thunks().leave, 0};
+        }
+    }
+    return {site.resume, 0};
+}
+
+}  // namespace undercroft::translate

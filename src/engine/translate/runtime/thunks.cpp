@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/translate/runtime/thunks.hpp"
+
+#include "engine/translate/cache/block.hpp"
+#include "engine/translate/runtime/frame.hpp"
+
+#include <array>
+
+namespace undercroft::translate {
+namespace {
+
+constexpr int r11 = scratch1;
+constexpr int rdx = 2;
+constexpr int rsi = 6;
+constexpr int rdi = 7;
+constexpr std::array<int, 6> callee_saved{3, 5, 12, 13, 14, 15};
+constexpr std::array<int, 14> guest_registers{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 14, 15};
+
+void save_guest(Assembler& as) {
+    for (int reg : guest_registers) as.store(home(reg), reg);
+}
+
+void load_guest(Assembler& as) {
+    for (int reg : guest_registers) as.load(reg, home(reg));
+}
+
+void push(Assembler& as, int reg) {
+    if (reg >= 8) as.byte(0x41);
+    as.byte(0x50u | (static_cast<unsigned>(reg) & 7));
+}
+
+void pop(Assembler& as, int reg) {
+    if (reg >= 8) as.byte(0x41);
+    as.byte(0x58u | (static_cast<unsigned>(reg) & 7));
+}
+
+// XSAVE / XRSTOR of everything that our XCR0 can hold: x87, SSE, AVX.
+void vector_state(Assembler& as, unsigned extension) {
+    as.mov_imm(rax, 7);
+    as.alu(Alu::Xor, rdx, rdx);
+    as.op_rm(0, true, 0x0fae, static_cast<int>(extension), Mem::frame(offsetof(Vcpu, xsave)));
+}
+
+HostCode emit_enter(Assembler& as) {
+    HostCode entry = as.here();
+    for (int reg : callee_saved) push(as, reg);
+    as.alu_imm(Alu::Sub, rsp, 8);
+    as.store(engine_field(offsetof(EngineFrame, host_rsp)), rsp);
+    vector_state(as, 5);
+    load_guest(as);
+    as.jmp(engine_field(offsetof(EngineFrame, entry)));
+    return entry;
+}
+
+HostCode emit_leave(Assembler& as, Mem host_mxcsr) {
+    HostCode leave = as.here();
+    as.load(rsp, engine_field(offsetof(EngineFrame, host_rsp)));
+    vector_state(as, 4);
+    // The guest's rounding modes, exception masks and stack of x87 registers end here.
+    as.byte(0xdb);  // fninit
+    as.byte(0xe3);
+    as.op_rm(0, false, 0x0fae, 2, host_mxcsr);  // ldmxcsr
+    as.byte(0xc5);                              // vzeroupper
+    as.byte(0xf8);
+    as.byte(0x77);
+    as.alu_imm(Alu::Add, rsp, 8);
+    for (auto reg = callee_saved.rbegin(); reg != callee_saved.rend(); ++reg) pop(as, *reg);
+    as.ret();
+    return leave;
+}
+
+HostCode emit_call(Assembler& as) {
+    HostCode call = as.here();
+    save_guest(as);
+    as.load(rsp, engine_field(offsetof(EngineFrame, host_rsp)));
+    as.load(rdi, engine_field(offsetof(EngineFrame, vcpu)));
+    as.mov(rsi, r11);
+    as.mov(rdx, scratch0);
+    as.call(Mem{.base = r11});
+    as.store(engine_field(offsetof(EngineFrame, resume)), rax);
+    as.mov(scratch0, rdx);
+    load_guest(as);
+    as.mov_imm(r11, 0);
+    as.jmp(engine_field(offsetof(EngineFrame, resume)));
+    return call;
+}
+
+}  // namespace
+
+Thunks make_thunks(CodeMemory& memory, Callback* miss) {
+    Assembler as{memory.writable_rest(), memory.next()};
+    Thunks thunks;
+    thunks.enter = emit_enter(as);
+    as.align(32);
+    thunks.leave = emit_leave(as, engine_field(offsetof(EngineFrame, host_mxcsr)));
+    as.align(32);
+    thunks.call = emit_call(as);
+    as.align(32);
+    thunks.indirect_miss = as.here();
+    as.mov_imm(r11, reinterpret_cast<std::uintptr_t>(miss));
+    as.jmp(thunks.call);
+    as.align(32);
+    memory.take(as.size());
+    return thunks;
+}
+
+}  // namespace undercroft::translate

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// The few pieces of code that stand between the monitor and generated code; made once per code cache.
+
+#pragma once
+
+#include "cpu/vcpu.hpp"
+#include "engine/translate/cache/code_memory.hpp"
+
+namespace undercroft::translate {
+
+struct Thunks {
+    // void enter(Vcpu*): loads the guest's state and jumps to EngineFrame::entry; returns when generated code leaves,
+    // with everything at rest in the vCPU and EngineFrame::leave saying why. gs base must be the vCPU.
+    HostCode enter = nullptr;
+    // r11 = Callback*, r10 = argument: saves the guest's general registers, calls the function on the host's stack,
+    // reloads them and goes where it said.
+    HostCode call = nullptr;
+    // Where a callback goes to leave for the run loop: guest registers are in the vCPU already.
+    HostCode leave = nullptr;
+    // A jump-cache slot without a block: r10 = guest target.
+    HostCode indirect_miss = nullptr;
+};
+
+// `miss` is the record that indirect_miss calls.
+Thunks make_thunks(CodeMemory& memory, struct Callback* miss);
+
+}  // namespace undercroft::translate

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/translate/runtime/translator.hpp"
+
+#include "cpu/deliver.hpp"
+#include "engine/translate/runtime/callbacks.hpp"
+
+#include <algorithm>
+
+namespace undercroft::translate {
+namespace {
+
+// What one instruction may need at most, with its cold code and records; a block is only begun with room for all of it.
+constexpr std::size_t code_per_instruction = 512;
+constexpr std::size_t records_per_instruction = 4 * sizeof(BlockExit);
+constexpr std::size_t fixed_room = 4096;
+constexpr unsigned peek_limit = 8;
+constexpr auto every_flag = static_cast<std::uint32_t>(RFLAGS::Arithmetic);
+
+Assumptions assumptions_of(const Vcpu& vcpu) {
+    const PagingState& control = vcpu.paging;
+    Assumptions a;
+    a.vector_usable = (control.cr0 & (CR0::EM | CR0::TS)) == 0 && (control.cr4 & CR4::OSFXSR) != 0;
+    a.avx_usable = a.vector_usable && (control.cr4 & CR4::OSXSAVE) != 0 && (vcpu.xcr0 & XCR0::AVX) != 0;
+    a.user_tsc = (control.cr4 & CR4::TSD) == 0;
+    a.tsc_offset_zero = vcpu.tsc_offset == 0;
+    a.smap = (control.cr4 & CR4::SMAP) != 0;
+    return a;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Translator>> Translator::create(Vcpu& vcpu, const Options& options) {
+    auto memory = CodeMemory::create();
+    if (!memory) return std::move(memory.error());
+    return std::unique_ptr<Translator>{new Translator{vcpu, options, std::move(*memory)}};
+}
+
+Translator::Translator(Vcpu& vcpu, const Options& options, std::unique_ptr<CodeMemory> memory)
+    : vcpu_{vcpu},
+      options_{options},
+      memory_{std::move(memory)},
+      cache_{*memory_, vcpu.mmu->code_pages(), vcpu.mmu->memory().page_limit()},
+      instructions_(options.block_limit) {
+    EngineFrame& frame = *new (vcpu.engine_area.data()) EngineFrame{};
+    frame.vcpu = &vcpu;
+    frame.engine = this;
+    indirect_miss_record_.function = indirect_missed;
+    thunks_ = make_thunks(*memory_, &indirect_miss_record_);
+    code_mark_ = memory_->code_used();
+    cache_.set_indirect_miss(thunks_.indirect_miss);
+    cache_.attach(frame);
+    assumptions_ = assumptions_of(vcpu);
+    vcpu.mmu->set_flush_observer(this);
+}
+
+Translator::~Translator() {
+    vcpu_.mmu->set_flush_observer(nullptr);
+    vcpu_.mmu->code_pages().set_listener(nullptr);
+}
+
+void Translator::empty_cache() {
+    cache_.clear();
+    memory_->reset(code_mark_, 0);
+    fault_points_.clear();
+    filled_count_ = 0;
+    EngineFrame::of(vcpu_).leave_exit = nullptr;
+}
+
+void Translator::check_assumptions(const Vcpu& vcpu) {
+    Assumptions now = assumptions_of(vcpu);
+    if (now == assumptions_) return;
+    assumptions_ = now;
+    empty_cache();
+}
+
+std::uint32_t Translator::page_instance(Vcpu& vcpu, const Translation& where, AccessMode mode) {
+    std::uint64_t virtual_page = vcpu.rip >> 12;
+    std::uint32_t id = cache_.find_page(virtual_page, where.physical.page(), mode);
+    if (id == no_page_instance) id = cache_.add_page(virtual_page, where.physical.page(), mode);
+    remember_exec(EngineFrame::of(vcpu), mode, vcpu.rip, id, where.global);
+    return id;
+}
+
+// The instructions from vcpu.rip to the end of a block; empty when the first is not for us.
+std::span<Instruction> Translator::decode_block(const Vcpu& vcpu, std::span<const std::byte> page, AccessMode mode) {
+    bool user = mode == AccessMode::User;
+    std::size_t offset = vcpu.rip & 0xfff;
+    std::size_t count = 0;
+    while (count < instructions_.size() && offset < page.size()) {
+        Instruction& i = instructions_[count];
+        std::size_t room = std::min<std::size_t>(page.size() - offset, ZYDIS_MAX_INSTRUCTION_LENGTH);
+        if (!decoder_.decode(page.subspan(offset, room), (vcpu.rip & ~0xfffull) + offset, assumptions_, user, i)) break;
+        ++count;
+        offset += i.raw.length;
+        if (ends_block(i.kind)) break;
+    }
+    // The shadow of STI must be in its block.
+    if (count > 0 && instructions_[count - 1].kind == Kind::Sti) instructions_[count - 1].kind = Kind::Step;
+    return {instructions_.data(), count};
+}
+
+// Flags that may be read at `target` before they are written, looking a few instructions ahead. What was looked at is added to
+// `granules`, so that a change there discards the block that relied on it.
+std::uint32_t Translator::peek_live(const Vcpu& vcpu, std::span<const std::byte> page, std::uint64_t target,
+                                    AccessMode mode, std::uint64_t& granules) {
+    if ((target ^ vcpu.rip) >> 12 != 0) return every_flag;
+    std::size_t offset = target & 0xfff;
+    std::uint32_t live = 0;
+    std::uint32_t killed = 0;
+    Instruction i;
+    for (unsigned n = 0; n < peek_limit && offset < page.size() && killed != every_flag; ++n) {
+        std::size_t room = std::min<std::size_t>(page.size() - offset, ZYDIS_MAX_INSTRUCTION_LENGTH);
+        std::uint64_t rip = (target & ~0xfffull) + offset;
+        if (!decoder_.decode(page.subspan(offset, room), rip, assumptions_, mode == AccessMode::User, i)) break;
+        i.live_after = 0;
+        live |= analyse_flags({&i, 1}, 0, options_.flags) & ~killed;
+        killed |= i.flags.written;
+        granules |= CodePages::mask_of(offset, i.raw.length);
+        offset += i.raw.length;
+        if (ends_block(i.kind)) break;
+    }
+    return live | (every_flag & ~killed);
+}
+
+Block* Translator::translate(Vcpu& vcpu, bool& step_instead) {
+    step_instead = false;
+    AccessMode mode = vcpu.access_mode();
+    Translation where;
+    Trap trap;
+    if (!vcpu.mmu->translate(GuestVirtual{vcpu.rip}, Access::Execute, mode, where, trap)) {
+        deliver(vcpu, trap);
+        return nullptr;
+    }
+    step_instead = where.host == nullptr;
+    if (step_instead) return nullptr;
+    std::size_t limit = instructions_.size();
+    if (memory_->code_left() < fixed_room + limit * code_per_instruction ||
+        memory_->record_left() < fixed_room + limit * records_per_instruction) {
+        empty_cache();
+    }
+    std::span<const std::byte> page{where.host - where.physical.page_offset(), page_size};
+    std::span<Instruction> instructions = decode_block(vcpu, page, mode);
+    step_instead = instructions.empty() || instructions.front().kind == Kind::Step;
+    if (step_instead) return nullptr;
+
+    const Instruction& last = instructions.back();
+    auto* block = memory_->record<Block>();
+    block->rip = vcpu.rip;
+    block->pfn = where.physical.page();
+    block->page_id = page_instance(vcpu, where, mode);
+    block->offset = static_cast<std::uint16_t>(vcpu.rip & 0xfff);
+    block->length = static_cast<std::uint16_t>(last.next_rip() - vcpu.rip);
+    block->mode = mode;
+    block->granules = CodePages::mask_of(block->offset, block->length);
+
+    Lowering::Edges edges{every_flag, every_flag};
+    bool direct = last.kind == Kind::JumpDirect || last.kind == Kind::JumpConditional || last.kind == Kind::CallDirect;
+    bool falls = last.kind == Kind::JumpConditional || !ends_block(last.kind) || last.kind == Kind::StacClac;
+    if (direct) edges.taken_live = peek_live(vcpu, page, last.branch_target(), mode, block->granules);
+    if (falls) edges.next_live = peek_live(vcpu, page, last.next_rip(), mode, block->granules);
+    std::uint32_t live_out = direct && !falls ? edges.taken_live
+                             : direct         ? edges.taken_live | edges.next_live
+                             : falls          ? edges.next_live
+                                              : every_flag;
+    std::uint32_t live_in = analyse_flags(instructions, live_out, options_.flags);
+    Lowering{*memory_, thunks_, *block, fault_points_}.lower(instructions, live_in, edges);
+    cache_.add(block);
+    guest_instructions_ += instructions.size();
+    return block;
+}
+
+const FaultPoint* Translator::fault_point(HostCode pc) const noexcept {
+    if (!memory_->contains(pc)) return nullptr;
+    auto offset = static_cast<std::uint32_t>(memory_->offset_of(pc));
+    std::size_t low = 0;
+    std::size_t high = fault_points_.size();
+    while (low < high) {  // in the order of their code
+        std::size_t middle = (low + high) / 2;
+        if (fault_points_[middle].end <= offset) low = middle + 1;
+        else high = middle;
+    }
+    if (low == fault_points_.size() || offset < fault_points_[low].begin) return nullptr;
+    return &fault_points_[low];
+}
+
+}  // namespace undercroft::translate

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+// The translator of one vCPU: from a guest RIP to a block, found or made.
+//
+// find() and what it uses is called from helpers of generated code; translate() only from the run loop.
+
+#pragma once
+
+#include "base/result.hpp"
+#include "engine/translate/analyse/flags.hpp"
+#include "engine/translate/cache/block_cache.hpp"
+#include "engine/translate/cache/code_memory.hpp"
+#include "engine/translate/decode/instruction.hpp"
+#include "engine/translate/lower/lowering.hpp"
+#include "engine/translate/runtime/thunks.hpp"
+
+#include <array>
+#include <memory>
+#include <vector>
+
+namespace undercroft::translate {
+
+struct Options {
+    FlagPrecision flags = FlagPrecision::Lazy;
+    bool chaining = true;
+    unsigned block_limit = 64;  // instructions; one: every block is a single instruction
+};
+
+class Translator final : public FlushObserver {
+public:
+    static Result<std::unique_ptr<Translator>> create(Vcpu& vcpu, const Options& options);
+    Translator(const Translator&) = delete;
+    Translator& operator=(const Translator&) = delete;
+    ~Translator();
+
+    // May the instruction at vcpu.rip run translated? 64-bit code at CPL 0 or 3, no single-stepping, DF clear.
+    bool translatable(const Vcpu& vcpu) const noexcept {
+        constexpr std::uint64_t unusual = RFLAGS::TF | RFLAGS::DF;
+        return (vcpu.system_flags & unusual) == 0 && vcpu.interrupt_shadow == 0 && (vcpu.cpl == 0 || vcpu.cpl == 3) &&
+               vcpu.activity == Activity::Running && vcpu.code_64bit() && (vcpu.debug.dr7 & 0xff) == 0 &&
+               (vcpu.paging.cr0 & CR0::PG) != 0 && !alignment_checked(vcpu);
+    }
+
+    // The block at vcpu.rip in the present mode, or null: not translated, or not mapped.
+    Block* find(Vcpu& vcpu) noexcept;
+    void link(BlockExit& exit, Block& to) noexcept;
+    void remember_indirect(Vcpu& vcpu, Block& block) noexcept { cache_.remember_indirect(EngineFrame::of(vcpu), block); }
+    // Where generated code goes on after vcpu.rip was set: a block, or out to the run loop.
+    Onward go_on_at_rip(Vcpu& vcpu) noexcept;
+    const Site& last_branch(std::uint32_t record) const noexcept { return *static_cast<Site*>(memory_->record_at(record)); }
+
+    // Translates the block at vcpu.rip. Null: a fetch fault was delivered, or the instruction is for the single-step
+    // executor (`step_instead`).
+    Block* translate(Vcpu& vcpu, bool& step_instead);
+    // Discards everything if the control registers no longer are what translations assume. Call after every step.
+    void check_assumptions(const Vcpu& vcpu);
+
+    Vcpu& vcpu() const noexcept { return vcpu_; }
+    const Thunks& thunks() const noexcept { return thunks_; }
+    const CacheStatistics& statistics() const { return cache_.statistics; }
+    const CodeMemory& memory() const { return *memory_; }
+    std::uint64_t guest_instructions() const { return guest_instructions_; }
+
+    // The fault point that covers host code at `pc`, or null. async-signal-safe.
+    const FaultPoint* fault_point(HostCode pc) const noexcept;
+
+    void flushed_all() noexcept override;
+    void flushed_non_global() noexcept override;
+    void flushed_range(GuestVirtual start, std::uint64_t length) noexcept override;
+
+private:
+    Translator(Vcpu& vcpu, const Options& options, std::unique_ptr<CodeMemory> memory);
+
+    static bool alignment_checked(const Vcpu& vcpu) noexcept {
+        return vcpu.cpl == 3 && (vcpu.system_flags & RFLAGS::AC) != 0 && (vcpu.paging.cr0 & CR0::AM) != 0;
+    }
+    void empty_cache();
+    std::uint32_t page_instance(Vcpu& vcpu, const Translation& where, AccessMode mode);
+    std::span<Instruction> decode_block(const Vcpu& vcpu, std::span<const std::byte> page, AccessMode mode);
+    std::uint32_t peek_live(const Vcpu& vcpu, std::span<const std::byte> page, std::uint64_t target, AccessMode mode,
+                            std::uint64_t& granules);
+    void remember_exec(EngineFrame& frame, AccessMode mode, std::uint64_t rip, std::uint32_t id, bool global) noexcept;
+
+    Vcpu& vcpu_;
+    Options options_;
+    std::unique_ptr<CodeMemory> memory_;
+    BlockCache cache_;
+    Callback indirect_miss_record_;
+    Thunks thunks_;
+    std::size_t code_mark_ = 0;
+    Decoder decoder_;
+    Assumptions assumptions_;
+    std::vector<Instruction> instructions_;
+    std::vector<FaultPoint> fault_points_;
+    std::uint64_t guest_instructions_ = 0;
+
+    // exec_id slots that flushed_non_global() has to clear.
+    struct FilledSlot {
+        std::uint8_t mode;
+        std::uint16_t slot;
+    };
+    static constexpr unsigned filled_limit = 512;
+    std::array<FilledSlot, filled_limit> filled_{};
+    unsigned filled_count_ = 0;
+};
+
+}  // namespace undercroft::translate

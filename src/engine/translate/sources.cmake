@@ -1,0 +1,28 @@
+# The translator's sources. What helpers of generated code call runs while the guest's vector state is in the
+# host's registers: general registers only.
+set(TRANSLATE_GENERAL_REGISTERS_ONLY
+  translate/cache/block_lookup.cpp
+  translate/runtime/callbacks.cpp
+  translate/runtime/lookup.cpp
+  translate/runtime/string_callback.cpp)
+if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND NOT UNDERCROFT_SANITIZE)
+  set_source_files_properties(${TRANSLATE_GENERAL_REGISTERS_ONLY} PROPERTIES COMPILE_OPTIONS
+    "-mgeneral-regs-only;-fno-tree-loop-distribute-patterns")
+endif()
+set(TRANSLATE_SOURCES
+  ${TRANSLATE_GENERAL_REGISTERS_ONLY}
+  translate/analyse/flags.cpp
+  translate/cache/block_cache.cpp
+  translate/cache/code_memory.cpp
+  translate/decode/decoder.cpp
+  translate/engine.cpp
+  translate/lower/block.cpp
+  translate/lower/branch.cpp
+  translate/lower/copy.cpp
+  translate/lower/flags.cpp
+  translate/lower/memory.cpp
+  translate/lower/stack.cpp
+  translate/lower/system.cpp
+  translate/runtime/signals.cpp
+  translate/runtime/thunks.cpp
+  translate/runtime/translator.cpp)
