@@ -110,10 +110,8 @@ Outcome run(const void* code, Registers registers, Ring ring) {
 }
 
 bool same_registers(const Registers& a, const Registers& b) {
-    const u64* left = &a.r15;
-    const u64* right = &b.r15;
-    for (int i = 0; i < 16; ++i)
-        if (left[i] != right[i]) return false;
+    for (unsigned i = 0; i < 16; ++i)
+        if (a.general(i) != b.general(i)) return false;
     return true;
 }
 
@@ -161,7 +159,7 @@ void trap_dispatch(micro::Frame* frame) {
     outcome.cr2 = read_cr2();
     outcome.dr6 = read_dr6();
     outcome.frame_address = reinterpret_cast<u64>(frame + 1);
-    for (int i = 0; i < 15; ++i) (&outcome.registers.r15)[i] = frame->gpr[i];
+    for (unsigned i = 0; i < 15; ++i) outcome.registers.general(i) = frame->gpr[i];
     outcome.registers.rsp = frame->rsp;
     outcome.registers.rip = frame->rip;
     outcome.registers.rflags = frame->rflags;

@@ -19,6 +19,10 @@ struct Registers {
     u64 rsp = 0;  // zero: run() gives a stack
     u64 rip = 0;  // run() sets it
     u64 rflags = RFLAGS::Fixed;
+
+    // 0: r15 … 14: rax, 15: rsp.
+    u64& general(unsigned index) { return reinterpret_cast<u64*>(this)[index]; }
+    u64 general(unsigned index) const { return reinterpret_cast<const u64*>(this)[index]; }
 };
 
 // What a handler's stack shows.
