@@ -48,7 +48,9 @@ public:
     // Pages that are not RAM are ignored: nothing can tell when they change, so they must not be translated.
     void mark(GuestPhysical address, std::uint64_t length) noexcept;
     // Replaces the page's granules by `mask` (bit i = bytes 64i..64i+63), after blocks were discarded.
-    void set_granules(std::uint64_t pfn, std::uint64_t mask) { granules_[pfn] = mask; }
+    void set_granules(std::uint64_t pfn, std::uint64_t mask) noexcept {
+        if (pfn < page_limit_) granules_[pfn] = mask;
+    }
     std::uint64_t granules(std::uint64_t pfn) const { return pfn < page_limit_ ? granules_[pfn] : 0; }
 
     // To be called after every write to guest RAM that did not go through a TLB write tag. Any length; may

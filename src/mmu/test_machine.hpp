@@ -64,9 +64,10 @@ public:
     }
     std::byte& byte(std::uint64_t physical) { return *memory->host(GuestPhysical{physical}); }
 
-    // The entry of `level` (0: page table) for an address; tables above come into being with `upper` flags.
+    // The entry of `level` (0: page table) for an address under CR3; tables above come into being with
+    // `upper` flags.
     std::uint64_t entry_address(std::uint64_t address, unsigned level, std::uint64_t upper = P | RW | US) {
-        std::uint64_t table = first_table;
+        std::uint64_t table = state.cr3 & 0xfffffff000;
         for (unsigned at = 3; at > level; at--) {
             std::uint64_t& entry = word(table + (address >> (12 + 9 * at) & 0x1ff) * 8);
             if ((entry & P) == 0) {
