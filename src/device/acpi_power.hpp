@@ -21,8 +21,8 @@ public:
     static constexpr std::uint64_t sleep_control = 0;  // offsets
     static constexpr std::uint64_t sleep_status = 1;
     static constexpr std::uint64_t reset_register = 2;
-    static constexpr std::uint8_t soft_off_type = 5;   // SLP_TYP of \_S5
-    static constexpr std::uint8_t reset_value = 0x42;  // FADT RESET_VALUE
+    static constexpr std::uint8_t soft_off_type = 5;  // SLP_TYP of \_S5
+    static constexpr std::uint8_t reset_value = 1;    // FADT RESET_VALUE
 
     struct Outputs {
         std::function<void()> power_off = [] {};

@@ -38,7 +38,7 @@ struct InterruptMessage {
 
 // An interprocessor interrupt. With a shorthand the destination means nothing.
 struct Ipi {
-    InterruptMessage message;
+    InterruptMessage message = {};
     Shorthand shorthand = Shorthand::None;
     std::uint32_t source = 0;  // the sender's APIC ID
 

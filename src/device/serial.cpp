@@ -196,10 +196,14 @@ std::uint8_t Serial::read_modem_status() {
 }
 
 void Serial::write_byte(std::uint64_t offset, std::uint8_t value) {
-    bool dlab = (state_.lcr & LCR::DLAB) != 0;
-    switch (static_cast<Register>(offset % length)) {
-        case Register::Data: dlab ? void(state_.divisor_low = value) : write_transmitter(value); break;
-        case Register::IER: dlab ? void(state_.divisor_high = value) : write_interrupt_enable(value); break;
+    auto which = static_cast<Register>(offset % length);
+    if ((state_.lcr & LCR::DLAB) != 0 && (which == Register::Data || which == Register::IER)) {
+        (which == Register::Data ? state_.divisor_low : state_.divisor_high) = value;
+        return;
+    }
+    switch (which) {
+        case Register::Data: write_transmitter(value); break;
+        case Register::IER: write_interrupt_enable(value); break;
         case Register::IIR_FCR: write_fifo_control(value); break;
         case Register::LCR: state_.lcr = value; break;
         case Register::MCR: write_modem_control(value); break;
