@@ -39,7 +39,9 @@ public:
         features_1_ = host_(1, 0);
         features_7_ = host_max_basic_ >= 7 ? host_(7, 0) : CpuidResult{};
         features_81_ = host_(0x80000001, 0);
-        bool has_avx = (features_1_.ecx & Cpuid1Ecx::XSAVE) != 0 && (features_1_.ecx & Cpuid1Ecx::AVX) != 0;
+        // The size for the host's own XCR0 tells whether the host's kernel has switched AVX on.
+        bool has_avx =
+            (features_1_.ecx & Cpuid1Ecx::AVX) != 0 && host_max_basic_ >= 0xd && host_(0xd, 0).ebx >= 832;
         xcr0_ = has_avx ? 7 : 3;
     }
 
