@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The single-step executor: one guest instruction, in any mode.
 //
-// Decode (Zydis; cached, validated by comparing the instruction's bytes), resolve memory operands through the MMU, run
-// the real instruction in a small stub with the operand redirected to a bounce buffer, commit. Control
-// transfer, stack, string, segment and system instructions are written out by hand on top of cpu/.
+// Decode (Zydis; cached, validated by comparing the instruction's bytes), resolve memory operands through the
+// MMU, run the real instruction in a small stub with the operand redirected to a bounce buffer, commit.
+// Control transfer, stack, string, segment and system instructions are written out by hand on top of cpu/.
 //
 // It is the fallback for everything unusual in translated code, and `--engine step`.
 
@@ -19,7 +19,8 @@ namespace undercroft {
 
 enum class StepResult : std::uint8_t {
     Done,     // one instruction (or one iteration chunk of a rep string instruction) was executed
-    Trapped,  // an exception was delivered to the guest instead (or after, for traps): vcpu.rip is its handler's
+    Trapped,  // an exception was delivered to the guest instead (or after, for traps): vcpu.rip is its
+              // handler's
     Halted,   // HLT: vcpu.activity is Halted, RIP is past it
 };
 
@@ -30,9 +31,9 @@ public:
     StepExecutor(const StepExecutor&) = delete;
     StepExecutor& operator=(const StepExecutor&) = delete;
 
-    // Executes the instruction at vcpu.rip. Requires the vCPU at rest, vector state in vcpu.xsave. Faults are delivered
-    // through cpu/deliver. Clears interrupt_shadow unless the instruction set it; raises #DB for TF (after) and
-    // for hardware breakpoints of DR7 (before for execution, after for data).
+    // Executes the instruction at vcpu.rip. Requires the vCPU at rest, vector state in vcpu.xsave. Faults are
+    // delivered through cpu/deliver. Clears interrupt_shadow unless the instruction set it; raises #DB for TF
+    // (after) and for hardware breakpoints of DR7 (before for execution, after for data).
     StepResult step(Vcpu& vcpu);
 
     struct Statistics {

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/step/access.hpp"
+
+#include "engine/step/debug.hpp"
+
+namespace undercroft {
+namespace {
+
+bool segment_fault(Context& context, SegmentName segment) {
+    context.trap = Trap::fault(segment == SegmentName::SS ? Vector::SS : Vector::GP, 0);
+    return false;
+}
+
+// Type and limit, outside 64-bit mode. Real mode keeps the types that the descriptors had, but ignores them.
+bool segment_allows(const Vcpu& vcpu, const Segment& segment, std::uint64_t offset, unsigned size,
+                    Access access) {
+    unsigned type = Segment::Type::get(segment.attributes);
+    bool is_protected = (vcpu.paging.cr0 & CR0::PE) != 0 && (vcpu.system_flags & RFLAGS::VM) == 0;
+    if (is_protected) {
+        if (!segment.present()) return false;
+        bool is_code = (type & 8) != 0;
+        bool second_bit = (type & 2) != 0;  // readable code, writable data
+        if (access == Access::Write && (is_code || !second_bit)) return false;
+        if (access == Access::Read && is_code && !second_bit) return false;
+    }
+    bool expands_down = (type & 0xc) == 4;
+    if (is_protected && expands_down) {
+        std::uint64_t top = Segment::DB::get(segment.attributes) ? 0xffffffff : 0xffff;
+        return offset > segment.limit && offset + size - 1 <= top;
+    }
+    return offset + size - 1 <= segment.limit;
+}
+
+bool misaligned_for_ac(const Vcpu& vcpu, std::uint64_t linear, unsigned size) {
+    return (linear & (size - 1)) != 0 && (size == 2 || size == 4 || size == 8) && vcpu.cpl == 3 &&
+           (vcpu.paging.cr0 & CR0::AM) != 0 && (vcpu.system_flags & RFLAGS::AC) != 0;
+}
+
+}  // namespace
+
+bool linear_address(Context& context, SegmentName name, std::uint64_t offset, unsigned size, Access access,
+                    std::uint64_t& linear) {
+    Vcpu& vcpu = context.vcpu;
+    const Segment& segment = vcpu.seg(name);
+    if (context.is_64bit()) {
+        linear = name >= SegmentName::FS ? offset + segment.base : offset;
+        if (!is_canonical(linear) || !is_canonical(linear + size - 1)) return segment_fault(context, name);
+    } else {
+        if (!segment_allows(vcpu, segment, offset, size, access)) return segment_fault(context, name);
+        linear = (segment.base + offset) & 0xffffffff;
+    }
+    if (misaligned_for_ac(vcpu, linear, size)) {
+        context.trap = Trap::fault(Vector::AC, 0);
+        return false;
+    }
+    if (has_breakpoints(vcpu)) context.breakpoints |= breakpoints_met(vcpu, linear, size, access);
+    return true;
+}
+
+std::uint64_t effective_address(const Context& context) {
+    const MemoryForm& form = context.instruction.memory;
+    const Vcpu& vcpu = context.vcpu;
+    auto address = static_cast<std::uint64_t>(form.displacement);
+    if (form.base < 16) {
+        address += vcpu.gpr[form.base];
+    } else if (form.base == MemoryForm::rip) {
+        address += vcpu.rip + context.instruction.length;
+    }
+    if (form.index < 16) address += vcpu.gpr[form.index] * form.scale;
+    return address & mask_of_size(form.address_size);
+}
+
+bool operand_address(Context& context, Access access, std::uint64_t& linear, unsigned size,
+                     std::uint64_t skip) {
+    const MemoryForm& form = context.instruction.memory;
+    std::uint64_t offset = (effective_address(context) + skip) & mask_of_size(form.address_size);
+    return linear_address(context, form.segment, offset, size, access, linear);
+}
+
+bool read_linear_slowly(Context& context, std::uint64_t linear, unsigned size, std::uint64_t& value) {
+    std::uint64_t bytes = 0;
+    if (!context.vcpu.mmu->read(GuestVirtual{linear}, &bytes, size, context.mode, context.trap)) return false;
+    value = bytes;
+    return true;
+}
+
+bool write_linear_slowly(Context& context, std::uint64_t linear, unsigned size, std::uint64_t value) {
+    return context.vcpu.mmu->write(GuestVirtual{linear}, &value, size, context.mode, context.trap);
+}
+
+bool check_segment(Context& context, SegmentName segment, std::uint64_t offset, unsigned size,
+                   Access access) {
+    std::uint64_t linear = 0;
+    if (!linear_address(context, segment, offset, size, access, linear)) return false;
+    if (context.vcpu.mmu->check(GuestVirtual{linear}, size, access, context.mode, context.trap)) return true;
+    blame_segment(context, segment);
+    return false;
+}
+
+bool read_memory(Context& context, unsigned size, std::uint64_t& value, std::uint64_t skip) {
+    std::uint64_t linear = 0;
+    return operand_address(context, Access::Read, linear, size, skip) &&
+           read_linear(context, linear, size, value);
+}
+
+bool write_memory(Context& context, unsigned size, std::uint64_t value, std::uint64_t skip) {
+    std::uint64_t linear = 0;
+    return operand_address(context, Access::Write, linear, size, skip) &&
+           write_linear(context, linear, size, value);
+}
+
+bool read_memory_bytes(Context& context, void* to, unsigned size) {
+    std::uint64_t linear = 0;
+    return operand_address(context, Access::Read, linear, size) &&
+           context.vcpu.mmu->read(GuestVirtual{linear}, to, size, context.mode, context.trap);
+}
+
+bool write_memory_bytes(Context& context, const void* from, unsigned size) {
+    std::uint64_t linear = 0;
+    return operand_address(context, Access::Write, linear, size) &&
+           context.vcpu.mmu->write(GuestVirtual{linear}, from, size, context.mode, context.trap);
+}
+
+}  // namespace undercroft

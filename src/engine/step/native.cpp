@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/step/native.hpp"
+
+#include "cpu/instructions.hpp"
+#include "engine/step/guard.hpp"
+#include "engine/step/native_code.hpp"
+#include "engine/step/operand.hpp"
+#include "engine/step/table.hpp"
+#include "engine/step/xsave_area.hpp"
+
+namespace undercroft {
+namespace {
+
+// How far the bit offset of bt, bts, btr, btc moves the operand.
+std::uint64_t bit_string_skip(const Context& context) {
+    const Operand& source = context.instruction.operand[1];
+    std::uint64_t offset = sign_extend(read_general(context.vcpu, source), source.size);
+    unsigned bits = source.size * 8u;
+    auto units = static_cast<std::uint64_t>(static_cast<std::int64_t>(offset) >> (bits == 64   ? 6
+                                                                                  : bits == 32 ? 5
+                                                                                               : 4));
+    return units * source.size;
+}
+
+// An x87 instruction leaves its own address and that of its operand; the host has left those of the stub.
+void set_x87_pointers(Context& context, std::uint64_t operand) {
+    Vcpu& vcpu = context.vcpu;
+    if ((components_present(vcpu) & XCR0::X87) == 0) return;
+    std::memcpy(vcpu.xsave.data() + XsaveArea::fip, &vcpu.rip, 8);
+    if (context.instruction.operand[0].kind == OperandKind::Memory) {
+        std::memcpy(vcpu.xsave.data() + XsaveArea::fdp, &operand, 8);
+    }
+}
+
+}  // namespace
+
+bool may_use_state(Context& context) {
+    std::uint8_t needs = context.instruction.needs;
+    const Vcpu& vcpu = context.vcpu;
+    Trap& trap = context.trap;
+    if (needs == 0) return true;
+    if ((needs & Needs::Avx) != 0 && !may_use_vector_unit(vcpu, VectorUnit::Avx, trap)) return false;
+    if ((needs & Needs::Sse) != 0 && !may_use_vector_unit(vcpu, VectorUnit::Sse, trap)) return false;
+    if ((needs & Needs::Wait) != 0) return may_use_vector_unit(vcpu, VectorUnit::Wait, trap);
+    if ((needs & Needs::Mmx) != 0) return may_use_vector_unit(vcpu, VectorUnit::Mmx, trap);
+    if ((needs & Needs::X87) != 0) return may_use_vector_unit(vcpu, VectorUnit::X87, trap);
+    return true;
+}
+
+bool run_stub(Context& context, void* memory) {
+    Vcpu& vcpu = context.vcpu;
+    const Instruction& instruction = context.instruction;
+    if (instruction.needs == 0) {
+        instruction.stub(&vcpu, memory);
+        return true;
+    }
+    bool x87 = (instruction.needs & Needs::X87) != 0;
+    bool vectors = (instruction.needs & Needs::Vectors) != 0;
+    if (vectors) materialize(vcpu, XCR0::SSE | XCR0::AVX);
+    switch (run_guarded(vcpu, instruction.stub, memory, x87, context.native.region())) {
+        case GuardedResult::Done: return true;
+        case GuardedResult::FloatingPoint:
+            context.trap = Trap::fault(x87 ? Vector::MF : Vector::XM);
+            if (!x87 && (vcpu.paging.cr4 & CR4::OSXMMEXCPT) == 0) context.trap = Trap::fault(Vector::UD);
+            return false;
+        case GuardedResult::Protection: context.trap = Trap::fault(Vector::GP, 0); return false;
+        case GuardedResult::Undefined: context.trap = Trap::fault(Vector::UD); return false;
+    }
+    return false;
+}
+
+Outcome run_native(Context& context) {
+    const Instruction& instruction = context.instruction;
+    const MemoryForm& form = instruction.memory;
+    if (!may_use_state(context)) return Outcome::Fault;
+    if (form.size == 0) {
+        if (!run_stub(context, nullptr)) return Outcome::Fault;
+        if ((instruction.needs & (Needs::X87 | Needs::Mmx | Needs::Control)) == Needs::X87)
+            set_x87_pointers(context, 0);
+        return Outcome::Next;
+    }
+    std::uint64_t skip = form.bit_string ? bit_string_skip(context) : 0;
+    std::uint64_t linear = 0;
+    Access access = form.writes ? Access::Write : Access::Read;
+    if (!operand_address(context, access, linear, form.size, skip)) return Outcome::Fault;
+    if ((linear & (form.alignment - 1u)) != 0) return context.fault(Vector::GP, 0);
+    Pin pin;
+    if (!pin.pin(context, linear, form.size, form.reads, form.writes)) {
+        blame_segment(context, form.segment);
+        return Outcome::Fault;
+    }
+    auto* pointer = static_cast<std::byte*>(pin.pointer());
+    if (!run_stub(context, pointer - skip)) return Outcome::Fault;
+    pin.release(context);
+    if ((instruction.needs & (Needs::X87 | Needs::Mmx | Needs::Control)) == Needs::X87)
+        set_x87_pointers(context, linear);
+    return Outcome::Next;
+}
+
+}  // namespace undercroft

@@ -1,0 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/step/table.hpp"
+namespace undercroft {
+TableEntries vector_state_entries() { return {}; }
+}  // namespace undercroft
