@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "command_line.hpp"
+
+#include "cli/run.hpp"
+
+#include <CLI/CLI.hpp>
+
+#include <cstdio>
+#include <string>
+
+namespace undercroft::cli {
+namespace {
+
+// CLI11's messages may have several lines; the first says what is wrong.
+int complain(std::string message) {
+    message.erase(message.find_last_not_of("\n ") + 1);
+    if (auto end = message.find('\n'); end != std::string::npos) message.resize(end);
+    std::fprintf(stderr, "undercroft: %s\n", message.c_str());
+    return exit_usage;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    CLI::App app{"Undercroft runs an unmodified 64-bit Linux in an ordinary process: no /dev/kvm, no root.",
+                 "undercroft"};
+    app.set_version_flag("--version", UNDERCROFT_VERSION);
+    app.require_subcommand(0, 1);
+    app.failure_message([](const CLI::App*, const CLI::Error& error) { return std::string{error.what()}; });
+    int status = exit_success;
+    RunArguments arguments;
+    add_run(app, arguments, [&] { status = run(arguments); });
+    try {
+        app.parse(argc, argv);
+        if (app.get_subcommands().empty()) {
+            return complain("no command; 'undercroft run --kernel FILE' boots a kernel, --help says more");
+        }
+    } catch (const CLI::CallForHelp& help) {
+        return app.exit(help);
+    } catch (const CLI::CallForVersion& version) {
+        return app.exit(version);
+    } catch (const CLI::ParseError& error) {
+        return complain(error.what());
+    }
+    return status;
+}
+
+}  // namespace undercroft::cli

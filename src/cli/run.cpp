@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "run.hpp"
+
+#include "base/log.hpp"
+#include "cli/command_line.hpp"
+#include "cli/memory_size.hpp"
+#include "cli/statistics_output.hpp"
+#include "machine/signals.hpp"
+
+#include <CLI/CLI.hpp>
+
+#include <cstdio>
+#include <utility>
+
+namespace undercroft::cli {
+namespace {
+
+constexpr const char* examples = R"(
+Examples:
+  undercroft run --kernel vmlinuz --initrd initramfs.cpio
+  undercroft run --kernel vmlinuz --initrd initramfs.cpio --memory 4G --append 'quiet loglevel=3'
+  undercroft run --kernel vmlinuz --console unix:/tmp/console --stats
+
+Keys on a terminal: Ctrl-A x ends the machine, Ctrl-A c shows its status, Ctrl-A Ctrl-A sends Ctrl-A.
+Exit status: 0 the guest powered off or was ended by Ctrl-A x, 1 the host failed, 2 wrong usage or input,
+3 the guest reset or triple-faulted.)";
+
+int exit_status(const RunReport& report) {
+    if (report.signal != 0) signals::die_of(report.signal);
+    if (report.console_failure) {
+        std::fprintf(stderr, "undercroft: %s\n", report.console_failure->message.c_str());
+        return exit_host;
+    }
+    switch (report.outcome) {
+        case Outcome::PoweredOff:
+        case Outcome::Stopped: return exit_success;
+        case Outcome::Reset:
+        case Outcome::TripleFault: return exit_reset;
+    }
+    return exit_host;
+}
+
+}  // namespace
+
+void add_run(CLI::App& app, RunArguments& arguments, std::function<void()> chosen) {
+    CLI::App* verb = app.add_subcommand("run", "Boot a Linux kernel (bzImage or 64-bit ELF vmlinux)");
+    verb->footer(examples);
+    verb->add_option("--kernel", arguments.kernel, "the kernel's file")->type_name("FILE");
+    verb->add_option("--initrd", arguments.initrd, "an initial RAM disk")->type_name("FILE");
+    verb->add_option("--append", arguments.append,
+                     std::string{"more for the kernel's command line, after\n'"} + default_command_line + "'")
+        ->type_name("TEXT");
+    verb->add_option("--memory", arguments.memory, "size of the guest's memory: 512M, 4G …")
+        ->type_name("SIZE")
+        ->capture_default_str();
+    verb->add_option("--engine", arguments.engine,
+                     "how guest code runs: translate, or step (one instruction at a time, slow)")
+        ->type_name("NAME")
+        ->capture_default_str();
+    verb->add_option("--console", arguments.console, "stdio, file:PATH (output only) or unix:PATH (a socket)")
+        ->type_name("WHERE")
+        ->capture_default_str();
+    verb->add_option("--log", arguments.log, "error, warn, info, debug or trace")
+        ->type_name("LEVEL")
+        ->capture_default_str();
+    verb->add_flag("--reboot", arguments.reboot, "start again when the guest resets");
+    verb->add_flag("--stats", arguments.statistics, "show figures on standard error at the end");
+    verb->add_flag("--json", arguments.json, "show them as JSON");
+    verb->final_callback(std::move(chosen));
+}
+
+Result<RunOptions> options_of(const RunArguments& arguments) {
+    RunOptions options;
+    if (arguments.kernel.empty()) return Error{"no kernel: give one with --kernel FILE"};
+    auto memory = parse_memory_size(arguments.memory);
+    if (!memory) return memory.error();
+    if (arguments.engine == "step") {
+        options.machine.engine = EngineKind::Step;
+    } else if (arguments.engine != "translate") {
+        return Error{"engine '" + arguments.engine + "': neither translate nor step"};
+    }
+    options.machine.kernel = arguments.kernel;
+    options.machine.initrd = arguments.initrd;
+    options.machine.memory = *memory;
+    options.machine.command_line = default_command_line;
+    if (!arguments.append.empty()) options.machine.command_line += " " + arguments.append;
+    options.console = arguments.console;
+    options.reboot = arguments.reboot;
+    return options;
+}
+
+int run(const RunArguments& arguments) {
+    auto level = parse_log_level(arguments.log);
+    auto refuse = [](const std::string& reason) {
+        std::fprintf(stderr, "undercroft: %s\n", reason.c_str());
+        return exit_usage;
+    };
+    if (!level)
+        return refuse("log level '" + arguments.log + "': not one of error, warn, info, debug, trace");
+    set_log_level(*level);
+    auto options = options_of(arguments);
+    if (!options) return refuse(options.error().message);
+    auto report = run_to_end(*options);
+    if (!report) return refuse(report.error().message);
+    if (arguments.json) {
+        print_json(stderr, report->statistics);
+    } else if (arguments.statistics) {
+        print_table(stderr, report->statistics);
+    }
+    return exit_status(*report);
+}
+
+}  // namespace undercroft::cli

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// The verb `run`: boots a kernel.
+
+#pragma once
+
+#include "machine/lifecycle.hpp"
+
+#include <functional>
+#include <string>
+
+namespace CLI {
+class App;
+}
+
+namespace undercroft::cli {
+
+struct RunArguments {
+    std::string kernel;
+    std::string initrd;
+    std::string append;
+    std::string memory = "512M";
+    std::string engine = "translate";
+    std::string console = "stdio";
+    std::string log = "warn";
+    bool reboot = false;
+    bool statistics = false;
+    bool json = false;
+};
+
+// Declares the verb; `chosen` is called when the line was parsed and named it.
+void add_run(CLI::App& app, RunArguments& arguments, std::function<void()> chosen);
+
+// What the arguments mean, or which of them is wrong and why.
+Result<RunOptions> options_of(const RunArguments& arguments);
+
+// The exit status.
+int run(const RunArguments& arguments);
+
+}  // namespace undercroft::cli

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "console_output.hpp"
+
+#include "base/fd.hpp"
+
+#include <poll.h>
+
+#include <algorithm>
+#include <array>
+
+namespace undercroft {
+namespace {
+using namespace std::chrono_literals;
+constexpr std::chrono::nanoseconds patience = 1ms;
+constexpr std::chrono::nanoseconds retry =
+    10ms;  // the other end is slow and the guest has nothing more to say
+}  // namespace
+
+void ConsoleOutput::append(std::span<const std::byte> bytes) {
+    Guard lock{mutex_};
+    if (bytes.empty() || closed_) return;
+    if (!first_output_) first_output_ = std::chrono::steady_clock::now();
+    buffer_.insert(buffer_.end(), bytes.begin(), bytes.end());
+    bool gathered = pending(lock) / batch > (pending(lock) - bytes.size()) / batch || pending(lock) >= limit;
+    bool line_ended = bytes.back() == std::byte{'\n'} && !blocked_;
+    if (gathered || (line_ended && std::chrono::steady_clock::now() - last_write_ >= patience)) {
+        owes_.store(true, std::memory_order_relaxed);
+    } else {
+        set_alarm(lock, patience);
+    }
+}
+
+void ConsoleOutput::set_alarm(const Guard&, std::chrono::nanoseconds delay) {
+    if (alarm_set_) return;
+    alarm_set_ = true;
+    alarm_.set_in_ns(static_cast<std::uint64_t>(delay.count()));
+}
+
+void ConsoleOutput::write_out(const Guard& lock) {
+    if (pending(lock) == 0) return;
+    ConsoleBackend::Transfer done{};
+    while (pending(lock) > 0 && done.state == ConsoleBackend::State::Ok && !closed_) {
+        done = backend_.write(std::span{buffer_}.subspan(sent_));
+        sent_ += done.bytes;
+        written_ += done.bytes;
+    }
+    last_write_ = std::chrono::steady_clock::now();
+    if (done.state == ConsoleBackend::State::Closed && !closed_) {
+        closed_ = true;
+        if (failed_) failed_(host_error().in("console"));
+    }
+    if (done.state == ConsoleBackend::State::Absent && pending(lock) > limit) sent_ = buffer_.size() - limit;
+    blocked_ = done.state == ConsoleBackend::State::Blocked;
+    if (closed_ || sent_ == buffer_.size()) {
+        buffer_.clear();
+        sent_ = 0;
+    } else if (sent_ >= limit) {
+        buffer_.erase(buffer_.begin(), buffer_.begin() + static_cast<std::ptrdiff_t>(sent_));
+        sent_ = 0;
+    }
+    if (blocked_) set_alarm(lock, retry);
+}
+
+void ConsoleOutput::flush() {
+    Guard lock{mutex_};
+    alarm_set_ = false;
+    write_out(lock);
+}
+
+std::optional<int> ConsoleOutput::write_or_wait_for() {
+    Guard lock{mutex_};
+    write_out(lock);
+    if (!blocked_ || pending(lock) < limit) return std::nullopt;
+    return backend_.output();
+}
+
+void ConsoleOutput::settle() {
+    if (!owes()) return;
+    owes_.store(false, std::memory_order_relaxed);
+    for (auto fd = write_or_wait_for(); fd && !cancelling_; fd = write_or_wait_for()) {
+        std::array wait{pollfd{.fd = *fd, .events = POLLOUT, .revents = 0},
+                        pollfd{.fd = cancelled_.fd(), .events = POLLIN, .revents = 0}};
+        poll(wait.data(), wait.size(), 1000);
+    }
+}
+
+void ConsoleOutput::cancel() {
+    cancelling_ = true;
+    cancelled_.ring();
+}
+
+void ConsoleOutput::finish() {
+    auto end = std::chrono::steady_clock::now() + 1s;
+    for (;;) {
+        {
+            Guard lock{mutex_};
+            write_out(lock);
+            if (pending(lock) == 0 || closed_) return;
+        }
+        if (backend_.output() < 0 || std::chrono::steady_clock::now() >= end) return;
+        pollfd wait{.fd = backend_.output(), .events = POLLOUT, .revents = 0};
+        poll(&wait, 1, 100);
+    }
+}
+
+void ConsoleOutput::accept() {
+    Guard lock{mutex_};
+    backend_.accept();
+    write_out(lock);
+}
+
+void ConsoleOutput::hang_up() {
+    Guard lock{mutex_};
+    backend_.hang_up();
+    blocked_ = false;
+}
+
+std::optional<ConsoleOutput::Time> ConsoleOutput::first_output() const {
+    Guard lock{mutex_};
+    return first_output_;
+}
+
+std::uint64_t ConsoleOutput::bytes_written() const {
+    Guard lock{mutex_};
+    return written_;
+}
+
+}  // namespace undercroft

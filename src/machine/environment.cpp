@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "environment.hpp"
+
+#include "cpu/vcpu.hpp"
+#include "device/kvmclock.hpp"
+
+#include <array>
+#include <mutex>
+
+namespace undercroft {
+namespace {
+
+constexpr std::uint64_t kvmclock_enable = 1;  // bit 0 of KVM_SYSTEM_TIME_NEW; the rest is the address
+
+constexpr bool is_local_apic(std::uint32_t index) {
+    return Msr{index} == Msr::IA32_APIC_BASE || Msr{index} == Msr::IA32_TSC_DEADLINE ||
+           (Msr{index} >= Msr::X2APIC_FIRST && Msr{index} <= Msr::X2APIC_LAST);
+}
+
+// Publishes one of kvmclock's structures. Where there is no RAM nothing is written, as on KVM.
+template <class Info>
+void write_to_guest(Mmu& mmu, GuestPhysical address, const Info& info) {
+    publish(info, [&](std::size_t offset, std::span<const std::byte> bytes) {
+        if (!mmu.memory().write(address + offset, bytes)) return;
+        mmu.code_pages().wrote(address + offset, bytes.size());
+    });
+}
+
+std::uint32_t version_at(Mmu& mmu, GuestPhysical address) {
+    std::uint32_t version = 0;
+    if (!mmu.memory().read(address, std::as_writable_bytes(std::span{&version, 1}))) return 0;
+    return next_version(version);
+}
+
+}  // namespace
+
+std::uint64_t MachineEnvironment::read_port(std::uint16_t port, unsigned size) noexcept {
+    ++statistics_.port_reads;
+    std::lock_guard lock{board_.lock()};
+    return board_.ports().read(port, size);
+}
+
+void MachineEnvironment::write_port(std::uint16_t port, unsigned size, std::uint64_t value) noexcept {
+    ++statistics_.port_writes;
+    {
+        std::lock_guard lock{board_.lock()};
+        board_.ports().write(port, size, value);
+    }
+    output_.settle();  // may wait for a slow console, so not under the lock
+}
+
+std::uint64_t MachineEnvironment::read_device(GuestPhysical address, unsigned size) noexcept {
+    ++statistics_.memory_reads;
+    std::lock_guard lock{board_.lock()};
+    return board_.memory().read(address.value(), size);
+}
+
+void MachineEnvironment::write_device(GuestPhysical address, unsigned size, std::uint64_t value) noexcept {
+    ++statistics_.memory_writes;
+    std::lock_guard lock{board_.lock()};
+    board_.memory().write(address.value(), size, value);
+}
+
+// The local APIC's clock is the host's TSC; the guest speaks of its own.
+std::optional<std::uint64_t> MachineEnvironment::read_msr(Vcpu& vcpu, std::uint32_t index) noexcept {
+    ++statistics_.msr_accesses;
+    if (is_local_apic(index)) {
+        std::lock_guard lock{board_.lock()};
+        auto value = board_.local_apic().read_msr(index);
+        if (Msr{index} == Msr::IA32_TSC_DEADLINE && value && *value != 0) *value += vcpu.tsc_offset;
+        return value;
+    }
+    if (Msr{index} == Msr::KVM_SYSTEM_TIME_NEW) return kvm_system_time_;
+    if (Msr{index} == Msr::KVM_WALL_CLOCK_NEW) return kvm_wall_clock_;
+    return std::nullopt;
+}
+
+bool MachineEnvironment::write_local_apic(Vcpu& vcpu, std::uint32_t index, std::uint64_t value) {
+    if (Msr{index} == Msr::IA32_TSC_DEADLINE && value != 0) {
+        value -= vcpu.tsc_offset;
+        if (value == 0) value = 1;  // zero would disarm; this is due at once as well
+    }
+    std::lock_guard lock{board_.lock()};
+    return board_.local_apic().write_msr(index, value);
+}
+
+bool MachineEnvironment::write_msr(Vcpu& vcpu, std::uint32_t index, std::uint64_t value) noexcept {
+    ++statistics_.msr_accesses;
+    if (is_local_apic(index)) return write_local_apic(vcpu, index, value);
+    if (Msr{index} == Msr::KVM_SYSTEM_TIME_NEW) {
+        kvm_system_time_ = value;
+        if ((value & kvmclock_enable) != 0) publish_system_time(vcpu);
+        return true;
+    }
+    if (Msr{index} == Msr::KVM_WALL_CLOCK_NEW) {
+        kvm_wall_clock_ = value;
+        publish_wall_clock(vcpu);
+        return true;
+    }
+    return false;
+}
+
+// Once is enough: the TSC is constant and nothing stops it. (A guest that writes its TSC afterwards asks
+// again.)
+void MachineEnvironment::publish_system_time(const Vcpu& vcpu) {
+    GuestPhysical address{kvm_system_time_ & ~kvmclock_enable};
+    std::uint64_t now = clock_.ticks();
+    KvmclockReading reading{.tsc = now + vcpu.tsc_offset, .system_ns = clock_.to_ns(now - start_ticks_)};
+    write_to_guest(*vcpu.mmu, address, vcpu_time_info(clock_.hz(), reading, version_at(*vcpu.mmu, address)));
+}
+
+void MachineEnvironment::publish_wall_clock(const Vcpu& vcpu) {
+    GuestPhysical address{kvm_wall_clock_};
+    write_to_guest(*vcpu.mmu, address,
+                   wall_clock(clock_.wall_ns(), system_ns(), version_at(*vcpu.mmu, address)));
+}
+
+std::optional<std::uint8_t> MachineEnvironment::acknowledge_interrupt(Vcpu&) noexcept {
+    std::lock_guard lock{board_.lock()};
+    auto vector = board_.local_apic().acknowledge();
+    if (vector) ++statistics_.interrupts;
+    return vector;
+}
+
+std::uint8_t MachineEnvironment::task_priority(Vcpu&) noexcept {
+    std::lock_guard lock{board_.lock()};
+    return board_.local_apic().cr8();
+}
+
+void MachineEnvironment::set_task_priority(Vcpu&, std::uint8_t priority) noexcept {
+    std::lock_guard lock{board_.lock()};
+    board_.local_apic().set_cr8(priority);
+}
+
+std::string MachineEnvironment::where() const {
+    std::array<std::byte, 15> bytes{};
+    Trap trap;
+    std::uint64_t base = vcpu_.code_64bit() ? 0 : vcpu_.seg(SegmentName::CS).base;
+    unsigned count = vcpu_.mmu->fetch(GuestVirtual{base + vcpu_.rip}, bytes.data(), bytes.size(),
+                                      vcpu_.access_mode(), trap);
+    std::string text = fmt::format("at rip {:#x}:", vcpu_.rip);
+    for (unsigned i = 0; i < count; ++i) text += fmt::format(" {:02x}", static_cast<unsigned>(bytes[i]));
+    return text;
+}
+
+void MachineEnvironment::report(const Vcpu& vcpu, Unusual what, std::uint64_t detail) noexcept {
+    if (!reported_.first(static_cast<std::uint64_t>(what) << 60 ^ detail)) return;
+    switch (what) {
+        case Unusual::UnknownInstruction: log(LogLevel::Warn, "unknown instruction {}", where()); break;
+        case Unusual::UnknownMsrRead:
+            log(LogLevel::Info, "unknown MSR {:#x} read {}", detail, where());
+            break;
+        case Unusual::UnknownMsrWrite:
+            log(LogLevel::Info, "unknown MSR {:#x} written, value {:#x}, {}", detail,
+                vcpu.reg(Gpr::Rdx) << 32 | (vcpu.reg(Gpr::Rax) & 0xffffffff), where());
+            break;
+        case Unusual::TripleFault: log(LogLevel::Warn, "triple fault {}", where()); break;
+    }
+}
+
+void MachineEnvironment::report_unclaimed(std::string_view space, std::uint64_t address, Access access) {
+    if (LogLevel::Info > log_level()) return;
+    log(LogLevel::Info, "unclaimed {} {:#x} {} {}", space, address,
+        access == Access::Write ? "written" : "read", where());
+}
+
+}  // namespace undercroft

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the machine is to its processor (cpu/environment.hpp): ports and device memory over the board's buses,
+// the MSRs of the local APIC and of kvmclock, and the log of what the guest did that we lack.
+//
+// Called on the vCPU's thread. Takes the board's lock for each access.
+
+#pragma once
+
+#include "base/clock.hpp"
+#include "base/log.hpp"
+#include "cpu/environment.hpp"
+#include "machine/board.hpp"
+#include "machine/console_output.hpp"
+
+#include <cstdint>
+#include <string>
+
+namespace undercroft {
+
+class MachineEnvironment final : public Environment {
+public:
+    struct Statistics {
+        std::uint64_t port_reads = 0;
+        std::uint64_t port_writes = 0;
+        std::uint64_t memory_reads = 0;
+        std::uint64_t memory_writes = 0;
+        std::uint64_t msr_accesses = 0;
+        std::uint64_t interrupts = 0;
+    };
+
+    // `vcpu` is the one processor; its `mmu` is set before the guest runs.
+    MachineEnvironment(Vcpu& vcpu, Board& board, ConsoleOutput& output, const Clock& clock)
+        : vcpu_{vcpu}, board_{board}, output_{output}, clock_{clock}, start_ticks_{clock.ticks()} {}
+
+    std::uint64_t read_port(std::uint16_t port, unsigned size) noexcept override;
+    void write_port(std::uint16_t port, unsigned size, std::uint64_t value) noexcept override;
+    std::uint64_t read_device(GuestPhysical address, unsigned size) noexcept override;
+    void write_device(GuestPhysical address, unsigned size, std::uint64_t value) noexcept override;
+    std::optional<std::uint64_t> read_msr(Vcpu& vcpu, std::uint32_t index) noexcept override;
+    bool write_msr(Vcpu& vcpu, std::uint32_t index, std::uint64_t value) noexcept override;
+    std::optional<std::uint8_t> acknowledge_interrupt(Vcpu& vcpu) noexcept override;
+    std::uint8_t task_priority(Vcpu& vcpu) noexcept override;
+    void set_task_priority(Vcpu& vcpu, std::uint8_t priority) noexcept override;
+    void report(const Vcpu& vcpu, Unusual what, std::uint64_t detail) noexcept override;
+
+    // For the buses: nobody answers at this port or address.
+    void report_unclaimed(std::string_view space, std::uint64_t address, Access access);
+
+    const Statistics& statistics() const { return statistics_; }
+
+private:
+    bool write_local_apic(Vcpu& vcpu, std::uint32_t index, std::uint64_t value);
+    std::uint64_t system_ns() const { return clock_.to_ns(clock_.ticks() - start_ticks_); }
+    void publish_system_time(const Vcpu& vcpu);
+    void publish_wall_clock(const Vcpu& vcpu);
+    std::string where() const;  // RIP and the instruction's bytes
+
+    Vcpu& vcpu_;
+    Board& board_;
+    ConsoleOutput& output_;
+    const Clock& clock_;
+    std::uint64_t start_ticks_;  // when kvmclock's time began
+    std::uint64_t kvm_system_time_ = 0;
+    std::uint64_t kvm_wall_clock_ = 0;
+    Once reported_;
+    Statistics statistics_;
+};
+
+}  // namespace undercroft

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// Escape: finds the monitor's own commands in what the user types.
+//
+//   Ctrl-A x   end the machine        Ctrl-A c        show a status line
+//   Ctrl-A h   list these keys        Ctrl-A Ctrl-A   send one Ctrl-A to the guest
+//
+// Any other key after Ctrl-A goes to the guest together with the Ctrl-A.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+namespace undercroft {
+
+class Escape {
+public:
+    enum class Command : std::uint8_t { End, Status, Help };
+
+    // Appends to `guest` what is meant for the guest, and calls `command` for each command, in order.
+    void filter(std::span<const std::byte> typed, std::vector<std::byte>& guest,
+                const std::function<void(Command)>& command);
+
+private:
+    static constexpr std::byte prefix{0x01};  // Ctrl-A
+
+    bool after_prefix_ = false;
+};
+
+}  // namespace undercroft

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the user asks for, and a guest's memory made from it, ready to start: kernel, initrd and boot
+// structures in place.
+
+#pragma once
+
+#include "base/result.hpp"
+#include "boot/load.hpp"
+#include "memory/guest_memory.hpp"
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+namespace undercroft {
+
+enum class EngineKind : std::uint8_t { Translate, Step };
+
+struct MachineConfig {
+    std::string kernel;                               // path
+    std::string initrd;                               // path; empty: none
+    std::string command_line;                         // all of it
+    std::uint64_t memory = std::uint64_t{512} << 20;  // bytes
+    EngineKind engine = EngineKind::Translate;
+};
+
+// What a kernel is told unless the user says otherwise. Mitigations inside a guest protect nothing from code
+// that is translated anyway; the TSC is the host's, constant and the same everywhere.
+inline constexpr const char* default_command_line =
+    "console=ttyS0 panic=1 reboot=acpi mitigations=off tsc=reliable";
+
+struct GuestImage {
+    std::unique_ptr<GuestMemory> memory;
+    boot::EntryState entry;
+    std::chrono::nanoseconds unpacking{};  // reading and unpacking the kernel
+    std::chrono::nanoseconds placing{};    // the rest
+};
+
+// Errors name the file or the option, and the reason.
+Result<GuestImage> load_guest(const MachineConfig& config);
+
+}  // namespace undercroft
