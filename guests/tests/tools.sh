@@ -29,7 +29,7 @@ expect tools.xxd 'printf "\001\377A" | xxd -p' 01ff41
 expect tools.pipes 'seq 1 100 | while read -r i; do echo "$i" | cat | cat; done | awk "{ s += \$1 } END { print s }"' 5050
 expect tools.fork-loop 'i=0; while [ $i -lt 200 ]; do i=$(expr $i + 1); done; echo $i' 200
 expect tools.background 'for i in 1 2 3 4 5; do (sleep 0.1; echo $i) & done | sort | tr -d "\n"; wait' 12345
-expect tools.signal 'sleep 100 & kill -TERM $!; wait $!; echo $?' 143
+expect tools.signal '{ sleep 100 & kill -TERM $!; wait $!; echo $?; } 2>/dev/null' 143
 expect tools.trap 'sh -c "trap \"echo caught\" USR1; kill -USR1 \$\$; echo after" | paste -s -d " "' 'caught after'
 expect tools.timeout '{ timeout 1 sleep 10; echo $?; } 2>/dev/null' 143
 holds tools.fifo 'mkfifo fifo && (cat numbers >fifo &) && cmp fifo numbers'
