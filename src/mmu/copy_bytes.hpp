@@ -30,8 +30,12 @@ inline void copy_bytes(void* to, const void* from, std::uint64_t size) noexcept 
         case 8: return copy_one<std::uint64_t>(out, in);
         default: break;
     }
-    for (; size >= 8; size -= 8, in += 8, out += 8) copy_one<std::uint64_t>(out, in);
-    for (; size != 0; size--, in++, out++) copy_one<std::uint8_t>(out, in);
+    if (size < 8) {
+        for (; size != 0; size--, in++, out++) copy_one<std::uint8_t>(out, in);
+        return;
+    }
+    for (; size > 8; size -= 8, in += 8, out += 8) copy_one<std::uint64_t>(out, in);
+    copy_one<std::uint64_t>(out + size - 8, in + size - 8);  // may overlap the one before
 }
 
 }  // namespace undercroft

@@ -26,64 +26,55 @@ bool Mmu::translate(GuestVirtual address, Access access, AccessMode mode, Transl
     return true;
 }
 
-bool Mmu::translate_missed(GuestVirtual address, Access access, AccessMode mode, Translation& out,
-                           Trap& trap) noexcept {
-    if (access != Access::Execute) statistics_.tlb_misses++;
-    SecondLevelEntry entry;
-    if (!look_up(address, access, mode, entry, trap)) return false;
-
-    out.physical = GuestPhysical{entry.pfn() << 12 | address.page_offset()};
-    out.host = entry.host_page ? entry.host_page + address.page_offset() : nullptr;
-    out.global = (entry.rights() & PageRights::Global) != 0;
-    out.holds_code = false;
-    if (access == Access::Execute || !entry.host_page) return true;
-
-    bool holds_code = code_pages_.holds_code(entry.pfn());
-    if (access == Access::Write) out.holds_code = holds_code;
-    fill(address, mode, entry, holds_code);
-    return true;
-}
-
 // From the second-level TLB, else from the guest's tables. An entry that forbids the access is not believed:
 // the guest may have relaxed its tables without INVLPG, and expects at most one fault for it. (SDM vol.
 // 3A 4.10.4.3)
-bool Mmu::look_up(GuestVirtual address, Access access, AccessMode mode, SecondLevelEntry& out,
-                  Trap& trap) noexcept {
-    std::uint64_t page = page_of(address);
+bool Mmu::translate_missed(GuestVirtual address, Access access, AccessMode mode, Translation& out,
+                           Trap& trap) noexcept {
+    if (access != Access::Execute) statistics_.tlb_misses++;
     if (!state_.paging()) {
         std::uint64_t pfn = (address.value() & physical_mask) >> 12;
-        out = {page, pfn << 12 | PageRights::All, memory_.host(GuestPhysical{pfn << 12}), 0};
+        finish(address, access, mode, pfn, PageRights::All, memory_.host(GuestPhysical{pfn << 12}), out);
         return true;
     }
-    if (const SecondLevelEntry* entry = second_level_.find(page)) {
+    if (const SecondLevelEntry* entry = second_level_.find(page_of(address))) {
         bool ready = access != Access::Write || (entry->rights() & PageRights::Dirty) != 0;
         if (ready && permits(entry->rights(), access, mode, state_)) {
             statistics_.second_level_hits++;
-            out = *entry;
+            finish(address, access, mode, entry->pfn(), entry->rights(), entry->host_page, out);
             return true;
         }
     }
     WalkResult result;
     if (!walk_tables(address, access, mode, WalkEffect::AccessedAndDirty, result, trap)) return false;
-    if ((result.rights & PageRights::Large2M) != 0) large_pages_.note(page, LargePages::Size::Of2M);
-    if ((result.rights & PageRights::Large1G) != 0) large_pages_.note(page, LargePages::Size::Of1G);
-    std::byte* host = memory_.host(GuestPhysical{result.pfn << 12});
-    second_level_.insert(page, result.pfn, result.rights, host);
-    out = {page, result.pfn << 12 | result.rights, host, 0};
+    if ((result.rights & PageRights::Large2M) != 0)
+        large_pages_.note(address.value(), LargePages::Size::Of2M);
+    if ((result.rights & PageRights::Large1G) != 0)
+        large_pages_.note(address.value(), LargePages::Size::Of1G);
+    std::byte* host_page = memory_.host(GuestPhysical{result.pfn << 12});
+    second_level_.insert(page_of(address), result.pfn, result.rights, host_page);
+    finish(address, access, mode, result.pfn, result.rights, host_page, out);
     return true;
 }
 
-// The write tag says that a write needs nothing but the write: allowed, D set already, no code to invalidate.
-void Mmu::fill(GuestVirtual address, AccessMode mode, const SecondLevelEntry& entry,
-               bool holds_code) noexcept {
-    TlbFill wanted;
-    wanted.page = page_of(address);
-    wanted.pfn = entry.pfn();
-    wanted.host_page = entry.host_page;
-    wanted.global = (entry.rights() & PageRights::Global) != 0;
-    wanted.writable = !holds_code && (entry.rights() & PageRights::Dirty) != 0 &&
-                      (!state_.paging() || permits(entry.rights(), Access::Write, mode, state_));
-    book_.fill(mode, wanted);
+// Answers, and fills the software TLB. Its write tag says that a write needs nothing but the write: it is
+// allowed, D is set already, there is no code to invalidate.
+inline void Mmu::finish(GuestVirtual address, Access access, AccessMode mode, std::uint64_t pfn,
+                        std::uint8_t rights, std::byte* host_page, Translation& out) noexcept {
+    out.physical = GuestPhysical{pfn << 12 | address.page_offset()};
+    out.host = host_page ? host_page + address.page_offset() : nullptr;
+    out.global = (rights & PageRights::Global) != 0;
+    out.holds_code = false;
+    if (access == Access::Execute || !host_page) return;
+
+    bool writable =
+        access == Access::Write || ((rights & PageRights::Dirty) != 0 &&
+                                    (!state_.paging() || permits(rights, Access::Write, mode, state_)));
+    if (writable && code_pages_.holds_code(pfn)) {
+        out.holds_code = access == Access::Write;
+        writable = false;
+    }
+    book_.fill(mode, page_of(address), pfn, host_page, writable, out.global);
 }
 
 bool Mmu::probe(GuestVirtual address, Access access, AccessMode mode, Trap& trap) noexcept {
@@ -106,6 +97,7 @@ bool Mmu::walk_tables(GuestVirtual address, Access access, AccessMode mode, Walk
     statistics_.page_faults++;
     second_level_.remove(page_of(address));
     book_.flush_page(page_of(address));
+    walk_.flush();
     return false;
 }
 
@@ -117,6 +109,7 @@ void Mmu::flush_all() noexcept {
     statistics_.flushes_all++;
     second_level_.select(state_.pcid());  // CR4.PCIDE may have changed
     second_level_.flush_all();
+    walk_.flush();
     book_.flush_all();
     large_pages_.forget_all();
     if (flush_observer_) flush_observer_->flushed_all();
@@ -143,6 +136,7 @@ void Mmu::flush_address_space(unsigned pcid) noexcept {
 
 // The software TLB and the translator's shortcuts know of one address space only.
 void Mmu::leave_address_space() noexcept {
+    walk_.flush();
     book_.flush_non_global();
     if (flush_observer_) flush_observer_->flushed_non_global();
 }
@@ -158,6 +152,7 @@ void Mmu::flush_page(GuestVirtual address) noexcept {
         large_pages_.forget(start, size);
     }
     start &= ~(length - 1);
+    walk_.flush();
     if (length == page_size) {
         second_level_.remove(start);
         book_.flush_page(start);

@@ -124,8 +124,8 @@ private:
     // A translation that the software TLB does not have.
     bool translate_missed(GuestVirtual address, Access access, AccessMode mode, Translation& out,
                           Trap& trap) noexcept;
-    bool look_up(GuestVirtual address, Access access, AccessMode mode, SecondLevelEntry& out,
-                 Trap& trap) noexcept;
+    void finish(GuestVirtual address, Access access, AccessMode mode, std::uint64_t pfn, std::uint8_t rights,
+                std::byte* host_page, Translation& out) noexcept;
     bool walk_tables(GuestVirtual address, Access access, AccessMode mode, WalkEffect effect,
                      WalkResult& result, Trap& trap) noexcept;
     // Would translate() succeed? Leaves A and D alone.
@@ -138,7 +138,6 @@ private:
     void read_piece(const Translation& from, std::byte* to, unsigned size) noexcept;
     void write_piece(const Translation& to, const std::byte* from, unsigned size) noexcept;
     bool addressable(GuestVirtual address) const noexcept;
-    void fill(GuestVirtual address, AccessMode mode, const SecondLevelEntry& entry, bool holds_code) noexcept;
     void leave_address_space() noexcept;
 
     GuestMemory& memory_;

@@ -35,7 +35,11 @@ bool Mmu::translate_range(GuestVirtual address, unsigned size, Access access, Ac
         trap = Trap::fault(Vector::GP, 0);
         return false;
     }
-    return probe(address, access, mode, trap) && translate(address + here, access, mode, second, trap) &&
+    if (access == Access::Write && !probe(address, access, mode, trap)) return false;
+    if (access != Access::Write)
+        return translate(address, access, mode, first, trap) &&
+               translate(address + here, access, mode, second, trap);
+    return translate(address + here, access, mode, second, trap) &&
            translate(address, access, mode, first, trap);
 }
 

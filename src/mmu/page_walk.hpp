@@ -15,6 +15,7 @@
 
 #include "memory/guest_memory.hpp"
 #include "mmu/code_pages.hpp"
+#include "mmu/directory_cache.hpp"
 #include "mmu/page_rights.hpp"
 #include "mmu/paging_state.hpp"
 #include "x86/address.hpp"
@@ -39,19 +40,25 @@ public:
 
     // `address` is canonical. False: `trap` is the #PF, and nothing has changed. General registers only.
     [[nodiscard]] bool walk(GuestVirtual address, Access access, AccessMode mode, WalkEffect effect,
-                            WalkResult& result, Trap& trap) const noexcept;
+                            WalkResult& result, Trap& trap) noexcept;
+
+    // Forgets what it knows of upper levels. Due with every flush of a TLB and every change of CR3.
+    void flush() noexcept { directories_.flush(); }
 
 private:
     struct Path;
 
-    enum class Outcome : std::uint8_t { Done, Fault, TablesChanged };
+    enum class Outcome : std::uint8_t { Done, Fault, Retry };
     Outcome attempt(GuestVirtual address, Access access, AccessMode mode, WalkEffect effect,
-                    WalkResult& result, std::uint32_t& error) const noexcept;
+                    WalkResult& result, std::uint32_t& error) noexcept;
+    Outcome descend(GuestVirtual address, Path& path, std::uint32_t& error) const noexcept;
+    void start(GuestVirtual address, Path& path) const noexcept;
     bool mark_used(const Path& path, Access access) const noexcept;
 
     GuestMemory& memory_;
     CodePages& code_pages_;
     const PagingState& state_;
+    DirectoryCache directories_;
 };
 
 }  // namespace undercroft

@@ -27,6 +27,7 @@ struct Walker {
               WalkEffect effect = WalkEffect::AccessedAndDirty) {
         result = {};
         trap = {};
+        page_walk.flush();  // what a case has changed is to be seen at once
         return page_walk.walk(GuestVirtual{at}, access, mode, effect, result, trap);
     }
 };
@@ -181,6 +182,35 @@ TEST(PageWalk, TakesTablesOutsideRamForReservedBits) {
     walker.machine.entry(address, 1) = 0xfe000000 | Up;
     EXPECT_FALSE(walker.walk(address, Read, User));
     EXPECT_EQ(walker.trap.error_code, eP | eR | eU);
+}
+
+// It remembers page tables, but neither past a flush nor in the face of a fault.
+TEST(PageWalk, RemembersDirectories) {
+    Walker walker;
+    TestMachine& machine = walker.machine;
+    machine.map(address, frame);
+    machine.map(address + 4096, frame + 0x1000);
+    ASSERT_TRUE(walker.walk(address, Read, User));
+    machine.entry(address, 3) &= ~A;
+    auto walk = [&](std::uint64_t at, Access access) {
+        return walker.page_walk.walk(GuestVirtual{at}, access, User, WalkEffect::AccessedAndDirty,
+                                     walker.result, walker.trap);
+    };
+    ASSERT_TRUE(walk(address + 4096, Write));
+    EXPECT_EQ(walker.result.pfn, (frame >> 12) + 1);
+    EXPECT_EQ(machine.entry(address + 4096, 0) & (A | D), A | D);
+    EXPECT_EQ(machine.entry(address, 3) & A, 0u) << "the root was not looked at";
+    walker.page_walk.flush();
+    ASSERT_TRUE(walk(address, Read));
+    EXPECT_EQ(machine.entry(address, 3) & A, A);
+
+    machine.entry(address, 1) &= ~RW;
+    ASSERT_TRUE(walk(address + 4096, Write)) << "stale: no flush was asked for";
+    EXPECT_FALSE(walk(address + 8192, Read)) << "nothing there; forgets";
+    EXPECT_FALSE(walk(address + 4096, Write));
+    ASSERT_TRUE(walk(address, Read));
+    machine.entry(address, 1) |= RW;
+    EXPECT_TRUE(walk(address, Write)) << "a fault by old rights is looked at again";
 }
 
 TEST(PageWalk, KnowsOnlyLongMode) {

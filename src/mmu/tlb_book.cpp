@@ -13,61 +13,45 @@ TlbBook::TlbBook(Tlb& tlb, std::uint64_t page_limit)
     }
 }
 
-void TlbBook::fill(AccessMode mode, const TlbFill& fill) noexcept {
-    unsigned index = Tlb::index_of(fill.page);
-    TlbEntry& entry = tlb_.entries[static_cast<unsigned>(mode)][index];
-    entry.read_tag = fill.page;
-    entry.write_tag = fill.writable ? fill.page : Tlb::never_tag(index);
-    entry.host_page = fill.host_page;
-    entry.physical_page = fill.pfn | std::uint64_t{fill.global} << 63;
-
-    std::uint64_t bit = 1ull << index % 64;
-    std::uint64_t& global = global_[static_cast<unsigned>(mode)][index / 64];
-    std::uint64_t& non_global = non_global_[static_cast<unsigned>(mode)][index / 64];
-    global = fill.global ? global | bit : global & ~bit;
-    non_global = fill.global ? non_global & ~bit : non_global | bit;
-    if (fill.writable && fill.pfn < page_limit_) write_granted_[fill.pfn / 64] |= 1ull << fill.pfn % 64;
-}
-
-void TlbBook::flush(Bitmaps& bitmaps) noexcept {
+template <class Action>
+void TlbBook::for_each_in_use(Action action) noexcept {
     for (unsigned mode = 0; mode < access_mode_count; mode++) {
         for (unsigned word = 0; word < word_count; word++) {
-            std::uint64_t bits = bitmaps[mode][word];
-            if (bits == 0) continue;
+            std::uint64_t bits = global_[mode][word] | non_global_[mode][word];
             for (; bits != 0; bits &= bits - 1) {
                 unsigned index = word * 64 + static_cast<unsigned>(std::countr_zero(bits));
-                clear(tlb_.entries[mode][index], index);
+                action(tlb_.entries[mode][index], index);
             }
-            bitmaps[mode][word] = 0;
         }
     }
 }
 
 void TlbBook::flush_all() noexcept {
-    flush(global_);
-    flush(non_global_);
+    for_each_in_use([](TlbEntry& entry, unsigned index) { clear(entry, index); });
+    for (unsigned mode = 0; mode < access_mode_count; mode++)
+        for (unsigned word = 0; word < word_count; word++) global_[mode][word] = non_global_[mode][word] = 0;
 }
 
-void TlbBook::flush_non_global() noexcept { flush(non_global_); }
+void TlbBook::flush_non_global() noexcept {
+    for (unsigned mode = 0; mode < access_mode_count; mode++) {
+        for (unsigned word = 0; word < word_count; word++) {
+            std::uint64_t bits = non_global_[mode][word];
+            if (bits == 0) continue;
+            non_global_[mode][word] = 0;
+            for (; bits != 0; bits &= bits - 1) {
+                unsigned index = word * 64 + static_cast<unsigned>(std::countr_zero(bits));
+                TlbEntry& entry = tlb_.entries[mode][index];
+                if (entry.physical_page >> 63 == 0) clear(entry, index);
+            }
+        }
+    }
+}
 
 // A stale bit in a bitmap does no harm, so only the entries change.
 void TlbBook::flush_page(std::uint64_t page) noexcept {
     unsigned index = Tlb::index_of(page);
     for (Tlb::Array& array : tlb_.entries)
         if (array[index].read_tag == page) clear(array[index], index);
-}
-
-template <class Action>
-void TlbBook::for_each_in_use(Action action) noexcept {
-    for (unsigned mode = 0; mode < access_mode_count; mode++) {
-        for (unsigned word = 0; word < word_count; word++) {
-            for (std::uint64_t bits = global_[mode][word] | non_global_[mode][word]; bits != 0;
-                 bits &= bits - 1) {
-                unsigned index = word * 64 + static_cast<unsigned>(std::countr_zero(bits));
-                action(tlb_.entries[mode][index], index);
-            }
-        }
-    }
 }
 
 void TlbBook::flush_range(std::uint64_t start, std::uint64_t length) noexcept {

@@ -14,21 +14,24 @@
 
 namespace undercroft {
 
-// What one entry of the software TLB is to hold. Whatever may be written may be read.
-struct TlbFill {
-    std::uint64_t page = 0;  // virtual address
-    std::uint64_t pfn = 0;
-    std::byte* host_page = nullptr;
-    bool writable = false;  // grants the write tag
-    bool global = false;
-};
-
 class TlbBook {
 public:
     // Empties `tlb`, which need not have been initialised.
     TlbBook(Tlb& tlb, std::uint64_t page_limit);
 
-    void fill(AccessMode mode, const TlbFill& fill) noexcept;
+    // Whatever may be written may be read; `writable` grants the write tag.
+    void fill(AccessMode mode, std::uint64_t page, std::uint64_t pfn, std::byte* host_page, bool writable,
+              bool global) noexcept {
+        unsigned index = Tlb::index_of(page);
+        TlbEntry& entry = tlb_.entries[static_cast<unsigned>(mode)][index];
+        entry.read_tag = page;
+        entry.write_tag = writable ? page : Tlb::never_tag(index);
+        entry.host_page = host_page;
+        entry.physical_page = pfn | std::uint64_t{global} << 63;
+        Bitmaps& bitmaps = global ? global_ : non_global_;
+        bitmaps[static_cast<unsigned>(mode)][index / 64] |= 1ull << index % 64;
+        if (writable && pfn < page_limit_) write_granted_[pfn / 64] |= 1ull << pfn % 64;
+    }
     void flush_all() noexcept;
     void flush_non_global() noexcept;
     void flush_page(std::uint64_t page) noexcept;
@@ -45,13 +48,14 @@ private:
         entry.read_tag = Tlb::never_tag(index);
         entry.write_tag = Tlb::never_tag(index);
     }
-    void flush(Bitmaps& bitmaps) noexcept;
     template <class Action>
     void for_each_in_use(Action action) noexcept;
 
     Tlb& tlb_;
-    Bitmaps global_;      // in use, for a global page
-    Bitmaps non_global_;  // in use, for another
+    // Filled for a global page, and for another, since the last flush of that kind. An entry may be in both:
+    // the bit in the entry itself says which was last.
+    Bitmaps global_;
+    Bitmaps non_global_;
     // A bit per PFN: a write tag has been granted since the last drop_writes(). Spares most scans for it.
     std::uint64_t page_limit_;
     ZeroedArray<std::uint64_t> write_granted_;
