@@ -66,7 +66,7 @@ std::uint64_t effective_address(const Context& context) {
     } else if (form.base == MemoryForm::rip) {
         address += vcpu.rip + context.instruction.length;
     }
-    if (form.index < 16) address += vcpu.gpr[form.index] * form.scale;
+    if (form.index < 16 && !form.vector_index) address += vcpu.gpr[form.index] * form.scale;
     return address & mask_of_size(form.address_size);
 }
 

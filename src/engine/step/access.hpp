@@ -19,7 +19,7 @@ namespace undercroft {
 [[nodiscard]] bool linear_address(Context& context, SegmentName segment, std::uint64_t offset, unsigned size,
                                   Access access, std::uint64_t& linear);
 
-// The offset that the memory operand's expression gives now.
+// The offset that the memory operand's expression gives now; of a VSIB form, without the index.
 std::uint64_t effective_address(const Context& context);
 
 // The linear address of the instruction's memory operand; `size` bytes from `skip` bytes on.

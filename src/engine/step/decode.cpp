@@ -23,6 +23,7 @@ void set_memory(Instruction& out, const ZydisDecodedOperand& operand) {
     form.base = address_register(operand.mem.base);
     form.index = address_register(operand.mem.index);
     form.scale = operand.mem.scale;
+    form.vector_index = operand.mem.type == ZYDIS_MEMOP_TYPE_VSIB;
     form.address_size = out.address_size;
     form.segment = segment_name(operand.mem.segment);
     if (out.code_size == CodeSize::Code64 && form.segment < SegmentName::FS) {
@@ -80,6 +81,7 @@ void set_prefixes(Instruction& out, const ZydisDecodedInstruction& source) {
     out.lock = (attributes & ZYDIS_ATTRIB_HAS_LOCK) != 0;
     out.rex_w = (attributes & ZYDIS_ATTRIB_HAS_REX) != 0 && source.raw.rex.W != 0;
     out.vex = source.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX;
+    out.vector_size = static_cast<std::uint8_t>(source.avx.vector_length / 8);
     constexpr std::pair<ZydisInstructionAttributes, SegmentName> overrides[] = {
         {ZYDIS_ATTRIB_HAS_SEGMENT_ES, SegmentName::ES}, {ZYDIS_ATTRIB_HAS_SEGMENT_CS, SegmentName::CS},
         {ZYDIS_ATTRIB_HAS_SEGMENT_SS, SegmentName::SS}, {ZYDIS_ATTRIB_HAS_SEGMENT_FS, SegmentName::FS},

@@ -64,6 +64,7 @@ struct MemoryForm {
     bool writes = false;
     std::uint16_t size = 0;      // bytes
     std::uint8_t alignment = 1;  // #GP unless the address is a multiple
+    bool vector_index = false;   // VSIB: the index is a vector register's number
     bool bit_string = false;     // bt, bts, btr, btc with a register: the bit offset moves the address
 };
 
@@ -102,6 +103,7 @@ struct Instruction {
     bool lock = false;
     bool rex_w = false;
     bool vex = false;
+    std::uint8_t vector_size = 0;           // VEX.L: 16 or 32 bytes
     SegmentName segment = SegmentName::DS;  // of a string instruction's source, or an override
 };
 

@@ -89,8 +89,8 @@ Outcome run_native(Context& context) {
         blame_segment(context, form.segment);
         return Outcome::Fault;
     }
-    auto* pointer = static_cast<std::byte*>(pin.pointer());
-    if (!run_stub(context, pointer - skip)) return Outcome::Fault;
+    std::uint64_t pointer = reinterpret_cast<std::uint64_t>(pin.pointer()) - skip;
+    if (!run_stub(context, reinterpret_cast<void*>(pointer))) return Outcome::Fault;
     pin.release(context);
     if ((instruction.needs & (Needs::X87 | Needs::Mmx | Needs::Control)) == Needs::X87)
         set_x87_pointers(context, linear);

@@ -39,7 +39,10 @@ inline std::uint64_t components_present(const Vcpu& vcpu) {
     return present;
 }
 
-// Writes the initial configuration of those of `components` that are not there, and marks them as present.
+// Writes the initial configuration of `components` into an area of this layout; its header stays.
+void write_initial(std::byte* area, std::uint64_t components);
+
+// Makes all of `components` present in vcpu.xsave, the missing ones in their initial configuration.
 void materialize(Vcpu& vcpu, std::uint64_t components);
 
 }  // namespace undercroft
