@@ -44,7 +44,7 @@ show_progress() {
         printf '%s ...\n' "$label" >&2
         return
     fi
-    while true; do
+    while kill -0 "$$" 2>/dev/null; do # an interrupted script does not take us along
         line=$(tail -c 400 "$log" 2>/dev/null | tr '\r' '\n' | sed '/^ *$/d' | tail -n 1 | cut -c 1-60)
         printf '\r\033[K%s ... %s' "$label" "${line//[^[:print:]]/}" >&2
         read -r -t 0.5 -u 5 || true
