@@ -53,7 +53,12 @@ Outcome interrupt_n(Context& context) {
     return interrupt(context, static_cast<Vector>(context.instruction.immediate & 0xff));
 }
 Outcome breakpoint(Context& context) { return interrupt(context, Vector::BP); }
-Outcome debug_trap(Context& context) { return interrupt(context, Vector::DB); }
+// INT1 is no INT n: the gate's DPL does not count, and DR6 stays.
+Outcome debug_trap(Context& context) {
+    context.vcpu.rip = context.next_rip();
+    context.trap = {.vector = Vector::DB, .kind = TrapKind::Trap};
+    return Outcome::Fault;
+}
 Outcome interrupt_on_overflow(Context& context) {
     bool overflow = (context.vcpu.arithmetic_flags() & RFLAGS::OF) != 0;
     return overflow ? interrupt(context, Vector::OF) : Outcome::Next;
