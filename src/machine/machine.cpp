@@ -34,8 +34,7 @@ Result<std::unique_ptr<Machine>> Machine::create(GuestImage image, EngineKind en
 }
 
 Machine::Machine(GuestImage image, Console& console, EventLoop& loop, const Clock& clock, Alarm alarm)
-    : clock_{clock},
-      console_{console},
+    : console_{console},
       loop_{loop},
       memory_{std::move(image.memory)},
       code_pages_{memory_->page_limit()},

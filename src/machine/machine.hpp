@@ -59,7 +59,6 @@ private:
     void halt();
     void print_status() const;
 
-    const Clock& clock_;
     Console& console_;
     EventLoop& loop_;
     std::unique_ptr<GuestMemory> memory_;

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the user can get wrong: one line on standard error that names the thing and the reason, exit status 2,
+// and nothing left behind. Runs the program itself.
+
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Outcome {
+    int status = -1;
+    std::string text;  // standard error, then standard output
+};
+
+struct BadInput : testing::Test {
+    fs::path folder = fs::path{testing::TempDir()} / ("undercroft-cli-" + std::to_string(getpid()));
+
+    void SetUp() override { fs::create_directories(folder); }
+    void TearDown() override { fs::remove_all(folder); }
+
+    std::string file(const std::string& name, const std::string& bytes) const {
+        std::ofstream{folder / name, std::ios::binary} << bytes;
+        return (folder / name).string();
+    }
+
+    static Outcome undercroft(const std::string& arguments) {
+        std::string command = std::string{UNDERCROFT_PROGRAM} + " " + arguments + " 2>&1 </dev/null";
+        std::FILE* pipe = popen(command.c_str(), "r");
+        Outcome outcome;
+        std::array<char, 4096> bytes;
+        for (std::size_t n; (n = std::fread(bytes.data(), 1, bytes.size(), pipe)) > 0;) {
+            outcome.text.append(bytes.data(), n);
+        }
+        int status = pclose(pipe);
+        outcome.status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+        return outcome;
+    }
+
+    // One line with `reason` in it, and status 2.
+    static void expect_refused(const std::string& arguments, const std::string& reason) {
+        Outcome outcome = undercroft(arguments);
+        EXPECT_EQ(outcome.status, 2) << arguments << "\n" << outcome.text;
+        EXPECT_NE(outcome.text.find(reason), std::string::npos) << arguments << "\n" << outcome.text;
+        EXPECT_EQ(outcome.text.find('\n'), outcome.text.size() - 1) << "one line: " << outcome.text;
+    }
+    void expect_nothing_left(std::size_t files) const {
+        auto count = std::distance(fs::directory_iterator{folder}, fs::directory_iterator{});
+        EXPECT_EQ(static_cast<std::size_t>(count), files);
+    }
+};
+
+TEST_F(BadInput, Options) {
+    expect_refused("", "no command");
+    expect_refused("walk", "walk");
+    expect_refused("run", "no kernel");
+    expect_refused("run --kernel", "--kernel");
+    expect_refused("run --kernel x --colour red", "--colour");
+    expect_refused("run --kernel x --engine warp", "engine 'warp'");
+    expect_refused("run --kernel x --log loud", "log level 'loud'");
+    expect_refused("run --kernel x --memory lots", "memory 'lots'");
+    expect_refused("run --kernel x --memory 1M", "memory '1M': too small");
+    expect_refused("run --kernel x --memory 100T", "memory '100T'");
+    expect_refused("run --kernel x --memory 100G", "memory '100G': more than 64 GiB");
+}
+
+TEST_F(BadInput, Kernels) {
+    expect_refused("run --kernel /nonexistent/vmlinuz", "kernel '/nonexistent/vmlinuz': No such file");
+    expect_refused("run --kernel " + folder.string(), "not a regular file");
+    std::string empty = file("empty", "");
+    expect_refused("run --kernel " + empty, "kernel '" + empty + "': empty file");
+    expect_refused("run --kernel " + file("text", "This is no kernel. " + std::string(5000, 'x')), "text'");
+    std::string elf32 = std::string{"\x7f"} + "ELF\x01\x01\x01" + std::string(5000, '\0');
+    expect_refused("run --kernel " + file("elf32", elf32), "32-bit kernel");
+    expect_refused("run --kernel " + file("short", std::string{"\x7f"} + "ELF\x02\x01\x01"), "short'");
+}
+
+TEST_F(BadInput, AnInitrdIsLookedForBeforeAnythingIsDone) {
+    expect_refused("run --kernel x --initrd /nonexistent/initrd",
+                   "initrd '/nonexistent/initrd': No such file");
+}
+
+TEST_F(BadInput, ARefusedRunLeavesNoConsoleBehind) {
+    std::string kernel = file("text", "no kernel");
+    expect_refused("run --kernel " + kernel + " --console file:" + (folder / "log").string(), "text'");
+    expect_refused("run --kernel " + kernel + " --console unix:" + (folder / "socket").string(), "text'");
+    expect_nothing_left(1);
+}
+
+TEST(Help, SaysWhatThereIs) {
+    for (const char* arguments : {"--help", "run --help", "--version"}) {
+        std::string command = std::string{UNDERCROFT_PROGRAM} + " " + arguments + " >/dev/null 2>&1";
+        EXPECT_EQ(std::system(command.c_str()), 0) << arguments;
+    }
+}
+
+}  // namespace
