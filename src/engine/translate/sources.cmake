@@ -26,3 +26,6 @@ set(TRANSLATE_SOURCES
   translate/runtime/signals.cpp
   translate/runtime/thunks.cpp
   translate/runtime/translator.cpp)
+set(TRANSLATE_TEST_SOURCES
+  translate/analyse/flags_test.cpp
+  translate/emit/assembler_test.cpp)

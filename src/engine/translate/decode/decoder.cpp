@@ -192,7 +192,8 @@ Kind copy_kind(const Instruction& i, const Assumptions& assumptions) {
         if (raw.encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX || raw.encoding == ZYDIS_INSTRUCTION_ENCODING_XOP) return Kind::Step;
     }
     if (raw.encoding == ZYDIS_INSTRUCTION_ENCODING_3DNOW) return Kind::Step;
-    if (!has_ordinary_registers(i) || is_far_bit_test(i)) return Kind::Step;
+    if (!has_ordinary_registers(i)) return Kind::Step;
+    if (is_far_bit_test(i)) return raw.operand_width == 16 ? Kind::Step : Kind::BitString;
     return Kind::Copy;
 }
 
@@ -250,6 +251,7 @@ Kind string_kind(const Instruction& i) {
 
 Kind kind_of(const Instruction& i, const Assumptions& assumptions, bool user) {
     const auto& raw = i.raw;
+    if (raw.mnemonic == ZYDIS_MNEMONIC_IRETQ) return Kind::InterruptReturn;
     switch (raw.meta.category) {
         case ZYDIS_CATEGORY_CALL:
         case ZYDIS_CATEGORY_RET:
@@ -269,11 +271,11 @@ Kind kind_of(const Instruction& i, const Assumptions& assumptions, bool user) {
         case ZYDIS_MNEMONIC_PUSHFQ: return Kind::PushFlags;
         case ZYDIS_MNEMONIC_POPFQ: return Kind::PopFlags;
         case ZYDIS_MNEMONIC_RDTSC:
-            return assumptions.tsc_offset_zero && (!user || assumptions.user_tsc) ? Kind::ReadTsc : Kind::Step;
+            return !user || assumptions.user_tsc ? Kind::ReadTsc : Kind::Step;
         case ZYDIS_MNEMONIC_SWAPGS: return user ? Kind::Step : Kind::SwapGs;
         case ZYDIS_MNEMONIC_SYSCALL: return Kind::Syscall;
         case ZYDIS_MNEMONIC_SYSRET: return Kind::Sysret;
-        case ZYDIS_MNEMONIC_IRETQ: return Kind::InterruptReturn;
+        case ZYDIS_MNEMONIC_CLD: return Kind::Nop;  // code with DF set is not translated
         default: return copy_kind(i, assumptions);
     }
 }
@@ -359,7 +361,7 @@ bool Decoder::decode(std::span<const std::byte> bytes, std::uint64_t rip, const 
     out.flags = flag_effects(out);
     out.may_fault = memory != nullptr || (out.kind != Kind::Copy && out.kind != Kind::Nop) ||
                     out.raw.mnemonic == ZYDIS_MNEMONIC_DIV || out.raw.mnemonic == ZYDIS_MNEMONIC_IDIV;
-    if (out.kind == Kind::Nop) out.flags = {};
+    if (out.kind == Kind::Nop || out.kind == Kind::ReadTsc) out.flags = {};
     if (out.kind == Kind::PopFlags || out.kind == Kind::Sysret || out.kind == Kind::InterruptReturn) {
         out.flags = {.read = 0, .written = all_flags, .touches = true};
     }

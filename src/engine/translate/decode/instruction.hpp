@@ -18,6 +18,7 @@ namespace undercroft::translate {
 // Which lowering an instruction goes to.
 enum class Kind : std::uint8_t {
     Copy,         // runs as it is, with its memory operand redirected
+    BitString,    // bt [m], r and kin: the bit may lie anywhere around the operand
     Nop,          // no effect at all
     Push,
     Pop,
@@ -73,8 +74,6 @@ struct Assumptions {
     bool vector_usable = false;   // CR0.EM, TS clear; CR4.OSFXSR set
     bool avx_usable = false;      // and CR4.OSXSAVE, XCR0.AVX
     bool user_tsc = true;         // CR4.TSD clear
-    bool tsc_offset_zero = true;
-    bool alignment_checked = false;  // CR0.AM
     bool smap = false;
     bool operator==(const Assumptions&) const = default;
 };

@@ -160,10 +160,14 @@ public:
         byte(static_cast<unsigned>(0xc0 | (to & 7) << 3 | (from & 7)));
         byte(count);
     }
-    void shr_imm(int reg, unsigned count) {
-        op_rr(0, true, 0xc1, 5, reg);
+    void shift_imm(unsigned extension, int reg, unsigned count) {
+        op_rr(0, true, 0xc1, static_cast<int>(extension), reg);
         byte(count);
     }
+    void shl_imm(int reg, unsigned count) { shift_imm(4, reg, count); }
+    void shr_imm(int reg, unsigned count) { shift_imm(5, reg, count); }
+    void sar_imm(int reg, unsigned count) { shift_imm(7, reg, count); }
+    void movsxd(int to, int from) { op_rr(0, true, 0x63, to, from); }
 
     // --- flags -----------------------------------------------------------------------------------------------
     void lahf() { byte(0x9f); }

@@ -80,7 +80,8 @@ void Lowering::one(const Instruction& i, const Edges& edges) {
     switch (i.kind) {
         case Kind::Copy: copy(i); break;
         case Kind::Nop: break;
-        case Kind::ReadTsc: copy_registers(i); break;
+        case Kind::BitString: bit_string(i); break;
+        case Kind::ReadTsc: read_tsc(i); break;
         case Kind::Push: push(i); break;
         case Kind::Pop: pop(i); break;
         case Kind::Leave: leave(i); break;

@@ -158,6 +158,31 @@ void Lowering::copy_with_memory(const Instruction& i) {
     if (high.written) as_.store(home(scratch1), scratch1);
 }
 
+// The register's high bits select an operand-sized unit around the address, its low bits a bit of it.
+void Lowering::bit_string(const Instruction& i) {
+    const auto& operand = *i.memory();
+    bool wide = i.raw.operand_width == 64;
+    int source = gpr_number(i.operand[1].reg.value);
+    bool at_home = source == scratch0 || source == scratch1;
+    save_flags(live_before(i));
+    effective_address(i, operand.mem);
+    if (at_home) as_.load(scratch1, home(source));
+    int bit = at_home ? scratch1 : source;
+    if (wide) as_.mov(scratch1, bit);
+    else as_.movsxd(scratch1, bit);
+    as_.sar_imm(scratch1, wide ? 6 : 5);
+    as_.lea(scratch0, Mem{.base = scratch0, .index = scratch1, .scale = wide ? 3u : 2u});
+    check(i, access_of(i), wide ? 8 : 4);
+    as_.lea(scratch0, Mem{.base = scratch0, .index = scratch1});
+    if (at_home) as_.load32(scratch1, home(source));
+    else as_.mov32(scratch1, source);
+    as_.alu32_imm(Alu::And, scratch1, wide ? 63 : 31);
+    if ((i.live_after & ~i.flags.written) != 0) need_flags_keeping_scratch();
+    if (i.has_prefix(ZYDIS_ATTRIB_HAS_LOCK)) as_.byte(0xf0);
+    as_.op_rm(0, wide, 0x0f00u | i.raw.opcode, scratch1, Mem{.base = scratch0});
+    flags_written();
+}
+
 // The instruction's bytes with its memory operand replaced by [base] or [base + index].
 void Lowering::emit_with_memory(const Instruction& i, int base, int index) {
     const auto& raw = i.raw.raw;

@@ -83,6 +83,7 @@ private:
     void copy_with_memory(const Instruction& i);
     void copy_registers(const Instruction& i);
     void lea(const Instruction& i);
+    void bit_string(const Instruction& i);
     void emit_bytes(const Instruction& i);
     void emit_with_memory(const Instruction& i, int base, int index);
     void note_fault_point(const Instruction& i, std::size_t begin, int lent);
@@ -115,6 +116,7 @@ private:
     void sti(const Instruction& i);
     void stac_clac(const Instruction& i, const Edges& edges);
     void swap_gs();
+    void read_tsc(const Instruction& i);
 
     Site* new_site(const Instruction& i, CallbackFunction function, unsigned size, Access access, unsigned detail);
     bool same_page(std::uint64_t rip) const { return (rip ^ block_.rip) >> 12 == 0; }

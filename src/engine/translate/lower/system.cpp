@@ -45,4 +45,16 @@ void Lowering::swap_gs() {
     as_.store(kernel_gs_base, scratch0);
 }
 
+void Lowering::read_tsc(const Instruction& i) {
+    constexpr int rdx = 2;
+    save_flags(live_before(i));
+    emit_bytes(i);
+    as_.shl_imm(rdx, 32);
+    as_.alu(Alu::Or, rdx, rax);
+    as_.alu(Alu::Add, rdx, Mem::frame(offsetof(Vcpu, tsc_offset)));
+    as_.mov32(rax, rdx);
+    as_.shr_imm(rdx, 32);
+    clobber_flags();
+}
+
 }  // namespace undercroft::translate

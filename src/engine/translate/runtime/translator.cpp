@@ -22,7 +22,6 @@ Assumptions assumptions_of(const Vcpu& vcpu) {
     a.vector_usable = (control.cr0 & (CR0::EM | CR0::TS)) == 0 && (control.cr4 & CR4::OSFXSR) != 0;
     a.avx_usable = a.vector_usable && (control.cr4 & CR4::OSXSAVE) != 0 && (vcpu.xcr0 & XCR0::AVX) != 0;
     a.user_tsc = (control.cr4 & CR4::TSD) == 0;
-    a.tsc_offset_zero = vcpu.tsc_offset == 0;
     a.smap = (control.cr4 & CR4::SMAP) != 0;
     return a;
 }
