@@ -3,6 +3,7 @@
 set(TRANSLATE_GENERAL_REGISTERS_ONLY
   translate/cache/block_lookup.cpp
   translate/runtime/callbacks.cpp
+  translate/runtime/indirect_entry.cpp
   translate/runtime/lookup.cpp
   translate/runtime/string_callback.cpp)
 if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND NOT UNDERCROFT_SANITIZE)

@@ -66,7 +66,7 @@ struct Block {
     std::uint32_t live_in = 0;       // flags it needs on entry
     AccessMode mode = AccessMode::User;
     bool valid = true;
-    HostCode indirect_entry = nullptr;  // verifies r10 == rip and the page; flags in the frame
+    HostCode indirect_entry = nullptr;  // verifies r10 == rip and the page; flags in the frame; made when first wanted
     HostCode frame_entry = nullptr;     // flags in the frame
     HostCode host_entry = nullptr;      // flags in the host's flags
     HostCode code_end = nullptr;

@@ -60,7 +60,7 @@ void BlockCache::discard(Block& block) {
     insert(block_table_, std::uint64_t{block.page_id} << 12 | block.offset, nullptr);
     for (EngineFrame* frame : frames_) {
         HostCode& slot = frame->jump_cache[static_cast<unsigned>(block.mode)][jump_slot(block.rip)];
-        if (slot == block.indirect_entry) slot = indirect_miss_;
+        if (block.indirect_entry != nullptr && slot == block.indirect_entry) slot = indirect_miss_;
     }
     ++statistics.invalidated;
 }

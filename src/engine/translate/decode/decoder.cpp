@@ -249,6 +249,23 @@ Kind string_kind(const Instruction& i) {
     }
 }
 
+// Moves between general registers and what the vCPU's frame holds.
+Kind move_kind(const Instruction& i, bool user) {
+    const auto& to = i.operand[0];
+    const auto& from = i.operand[1];
+    if (to.type != ZYDIS_OPERAND_TYPE_REGISTER || from.type != ZYDIS_OPERAND_TYPE_REGISTER) return Kind::Copy;
+    auto from_class = ZydisRegisterGetClass(from.reg.value);
+    if (from_class == ZYDIS_REGCLASS_SEGMENT) return i.raw.operand_width == 16 ? Kind::Step : Kind::ReadSystem;
+    if (user) return Kind::Copy;
+    switch (from.reg.value) {
+        case ZYDIS_REGISTER_CR0:
+        case ZYDIS_REGISTER_CR2:
+        case ZYDIS_REGISTER_CR3:
+        case ZYDIS_REGISTER_CR4: return Kind::ReadSystem;
+        default: return to.reg.value == ZYDIS_REGISTER_CR3 ? Kind::WriteCr3 : Kind::Copy;
+    }
+}
+
 Kind kind_of(const Instruction& i, const Assumptions& assumptions, bool user) {
     const auto& raw = i.raw;
     if (raw.mnemonic == ZYDIS_MNEMONIC_IRETQ) return Kind::InterruptReturn;
@@ -272,6 +289,14 @@ Kind kind_of(const Instruction& i, const Assumptions& assumptions, bool user) {
         case ZYDIS_MNEMONIC_POPFQ: return Kind::PopFlags;
         case ZYDIS_MNEMONIC_RDTSC:
             return !user || assumptions.user_tsc ? Kind::ReadTsc : Kind::Step;
+        case ZYDIS_MNEMONIC_RDFSBASE:
+        case ZYDIS_MNEMONIC_RDGSBASE: return assumptions.fsgsbase ? Kind::ReadSystem : Kind::Step;
+        case ZYDIS_MNEMONIC_WRFSBASE:
+        case ZYDIS_MNEMONIC_WRGSBASE: return assumptions.fsgsbase ? Kind::WriteSegmentBase : Kind::Step;
+        case ZYDIS_MNEMONIC_MOV: {
+            Kind kind = move_kind(i, user);
+            return kind == Kind::Copy ? copy_kind(i, assumptions) : kind;
+        }
         case ZYDIS_MNEMONIC_SWAPGS: return user ? Kind::Step : Kind::SwapGs;
         case ZYDIS_MNEMONIC_SYSCALL: return Kind::Syscall;
         case ZYDIS_MNEMONIC_SYSRET: return Kind::Sysret;
@@ -361,7 +386,9 @@ bool Decoder::decode(std::span<const std::byte> bytes, std::uint64_t rip, const 
     out.flags = flag_effects(out);
     out.may_fault = memory != nullptr || (out.kind != Kind::Copy && out.kind != Kind::Nop) ||
                     out.raw.mnemonic == ZYDIS_MNEMONIC_DIV || out.raw.mnemonic == ZYDIS_MNEMONIC_IDIV;
-    if (out.kind == Kind::Nop || out.kind == Kind::ReadTsc) out.flags = {};
+    bool leaves_flags = out.kind == Kind::Nop || out.kind == Kind::ReadTsc || out.kind == Kind::ReadSystem ||
+                        out.kind == Kind::WriteCr3 || out.kind == Kind::WriteSegmentBase;
+    if (leaves_flags) out.flags = {};
     if (out.kind == Kind::PopFlags || out.kind == Kind::Sysret || out.kind == Kind::InterruptReturn) {
         out.flags = {.read = 0, .written = all_flags, .touches = true};
     }

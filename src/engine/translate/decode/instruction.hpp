@@ -34,6 +34,9 @@ enum class Kind : std::uint8_t {
     StacClac,
     PushFlags,
     ReadTsc,
+    ReadSystem,   // mov r, sreg; mov r, cr0/2/3/4; rdfsbase, rdgsbase: a field of the vCPU
+    WriteCr3,
+    WriteSegmentBase,  // wrfsbase, wrgsbase
     SwapGs,
     String,       // rep movs, rep stos
     Syscall,
@@ -75,6 +78,7 @@ struct Assumptions {
     bool avx_usable = false;      // and CR4.OSXSAVE, XCR0.AVX
     bool user_tsc = true;         // CR4.TSD clear
     bool smap = false;
+    bool fsgsbase = false;
     bool operator==(const Assumptions&) const = default;
 };
 
@@ -99,6 +103,7 @@ constexpr bool ends_block(Kind kind) {
         case Kind::JumpIndirect:
         case Kind::JumpConditional:
         case Kind::StacClac:
+        case Kind::WriteCr3:
         case Kind::Syscall:
         case Kind::Sysret:
         case Kind::InterruptReturn:

@@ -45,17 +45,10 @@ void Lowering::lower(std::span<Instruction> instructions, std::uint32_t live_in,
 
 void Lowering::prologue(std::span<const Instruction> instructions, std::uint32_t live_in) {
     block_.live_in = live_in;
-    block_.indirect_entry = as_.here();
-    as_.mov_imm(scratch1, block_.rip);
-    as_.alu(Alu::Cmp, scratch0, scratch1);
-    as_.bind_to(as_.jcc(Condition::NE), thunks_.indirect_miss);
-    as_.cmp32_imm_patchable(exec_id_field(block_.mode, block_.rip), block_.page_id);
-    as_.bind_to(as_.jcc(Condition::NE), thunks_.indirect_miss);
-    poll(block_.rip);
     in_host_ = false;
     in_frame_ = true;
     bool in_host = begins_with_flags(instructions, live_in);
-    if (!in_host) as_.align(32);
+    if (!in_host) as_.align(16);
     block_.frame_entry = as_.here();
     if (in_host) {
         need_flags();
@@ -82,6 +75,13 @@ void Lowering::one(const Instruction& i, const Edges& edges) {
         case Kind::Nop: break;
         case Kind::BitString: bit_string(i); break;
         case Kind::ReadTsc: read_tsc(i); break;
+        case Kind::ReadSystem: read_system(i); break;
+        case Kind::WriteCr3: callback(i, write_cr3, 0, register_detail(i.operand[1])); break;
+        case Kind::WriteSegmentBase: {
+            bool fs = i.raw.mnemonic == ZYDIS_MNEMONIC_WRFSBASE;
+            callback(i, fs ? write_fs_base : write_gs_base, i.raw.operand_width / 8u, register_detail(i.operand[0]));
+            break;
+        }
         case Kind::Push: push(i); break;
         case Kind::Pop: pop(i); break;
         case Kind::Leave: leave(i); break;
@@ -120,6 +120,11 @@ void Lowering::cold_stubs() {
             in_host_ = true;
             in_frame_ = false;
             save_flags(static_cast<std::uint32_t>(RFLAGS::Arithmetic));
+        }
+        if (stub.record == nullptr) {
+            as_.mov_imm(scratch0, stub.poll_rip);
+            as_.jmp(thunks_.attention);
+            continue;
         }
         if (stub.tag_offset != 0) as_.alu(Alu::Add, scratch0, Mem::frame_indexed(scratch1, stub.tag_offset));
         as_.lea_rip(scratch1, reinterpret_cast<HostCode>(stub.record));

@@ -29,11 +29,8 @@ BlockExit* Lowering::new_exit(std::uint64_t target, AccessMode mode, bool flags_
 
 // Looks up from generated code when somebody asks; guest execution goes on at `rip`.
 void Lowering::poll(std::uint64_t rip) {
-    auto* site = memory_.record<Site>();
-    site->function = attention_at_site;
-    site->rip = rip;
     as_.cmp32_imm(frame_attention, 0);
-    cold_.push_back({.jumps = {as_.jcc(Condition::NE)}, .record = site});
+    cold_.push_back({.jumps = {as_.jcc(Condition::NE)}, .poll_rip = rip});
     clobber_flags();
 }
 

@@ -34,6 +34,9 @@ struct FaultPoint {
     std::uint64_t rip = 0;
 };
 
+// The general register number of an operand register, or -1: r10b, r10w, r10d, r10 are all 10.
+int gpr_number(ZydisRegister reg);
+
 class Lowering {
 public:
     Lowering(CodeMemory& memory, const Thunks& thunks, Block& block, std::vector<FaultPoint>& fault_points);
@@ -53,6 +56,7 @@ private:
         Callback* record = nullptr;
         BlockExit* exit = nullptr;                // the same record, when it is an exit
         std::size_t tag_offset = 0;          // a missed access: the TLB tag that was subtracted from the address
+        std::uint64_t poll_rip = 0;          // without a record: attention is wanted, go on there later
         bool save_flags = false;             // the flags are in the host only
     };
 
@@ -117,6 +121,10 @@ private:
     void stac_clac(const Instruction& i, const Edges& edges);
     void swap_gs();
     void read_tsc(const Instruction& i);
+    void read_system(const Instruction& i);
+    static unsigned register_detail(const ZydisDecodedOperand& operand) {
+        return static_cast<unsigned>(gpr_number(operand.reg.value));
+    }
 
     Site* new_site(const Instruction& i, CallbackFunction function, unsigned size, Access access, unsigned detail);
     bool same_page(std::uint64_t rip) const { return (rip ^ block_.rip) >> 12 == 0; }
@@ -131,8 +139,5 @@ private:
     bool in_frame_ = true;
     bool in_shadow_ = false;  // lowering the instruction after STI
 };
-
-// The general register number of an operand register, or -1: r10b, r10w, r10d, r10 are all 10.
-int gpr_number(ZydisRegister reg);
 
 }  // namespace undercroft::translate

@@ -45,6 +45,37 @@ void Lowering::swap_gs() {
     as_.store(kernel_gs_base, scratch0);
 }
 
+namespace {
+
+Mem system_field(const Instruction& i) {
+    if (i.raw.mnemonic == ZYDIS_MNEMONIC_RDFSBASE) return segment_base(SegmentName::FS);
+    if (i.raw.mnemonic == ZYDIS_MNEMONIC_RDGSBASE) return segment_base(SegmentName::GS);
+    constexpr std::size_t paging = offsetof(Vcpu, paging);
+    switch (i.operand[1].reg.value) {
+        case ZYDIS_REGISTER_CR0: return Mem::frame(paging + offsetof(PagingState, cr0));
+        case ZYDIS_REGISTER_CR2: return Mem::frame(offsetof(Vcpu, cr2));
+        case ZYDIS_REGISTER_CR3: return Mem::frame(paging + offsetof(PagingState, cr3));
+        case ZYDIS_REGISTER_CR4: return Mem::frame(paging + offsetof(PagingState, cr4));
+        default: break;
+    }
+    auto n = static_cast<std::size_t>(ZydisRegisterGetId(i.operand[1].reg.value));
+    return Mem::frame(offsetof(Vcpu, segment) + n * sizeof(Segment) + offsetof(Segment, selector));
+}
+
+}  // namespace
+
+void Lowering::read_system(const Instruction& i) {
+    int reg = gpr_number(i.operand[0].reg.value);
+    bool at_home = reg == scratch0 || reg == scratch1;
+    int to = at_home ? scratch0 : reg;
+    bool selector = i.raw.mnemonic == ZYDIS_MNEMONIC_MOV &&
+                    ZydisRegisterGetClass(i.operand[1].reg.value) == ZYDIS_REGCLASS_SEGMENT;
+    if (selector) as_.load16_zero_extended(to, system_field(i));
+    else if (i.raw.operand_width == 32) as_.load32(to, system_field(i));
+    else as_.load(to, system_field(i));
+    if (at_home) as_.store(home(reg), to);
+}
+
 void Lowering::read_tsc(const Instruction& i) {
     constexpr int rdx = 2;
     save_flags(live_before(i));

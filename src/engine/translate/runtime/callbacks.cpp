@@ -81,8 +81,8 @@ Onward indirect_missed(Vcpu& vcpu, Callback&, std::uint64_t target) noexcept {
     return {block->frame_entry, 0};
 }
 
-Onward attention_at_site(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept {
-    vcpu.rip = static_cast<Site&>(record).rip;
+Onward attention_wanted(Vcpu& vcpu, Callback&, std::uint64_t rip) noexcept {
+    vcpu.rip = rip;
     return leave(vcpu, Leave::Attention);
 }
 
@@ -108,6 +108,40 @@ Onward push_flags(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept {
     __builtin_memcpy(translation.host, &value, sizeof value);
     vcpu.reg(Gpr::Rsp) = to;
     return {site.resume, 0};
+}
+
+// The page of this code may be mapped otherwise afterwards: go on by the address.
+Onward write_cr3(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept {
+    auto& site = static_cast<Site&>(record);
+    vcpu.rip = site.rip;
+    Trap trap;
+    if (!write_control(vcpu, 3, vcpu.gpr[site.detail], trap)) {
+        deliver(vcpu, trap);
+    } else {
+        vcpu.rip = site.rip + site.length;
+    }
+    return go_on(vcpu);
+}
+
+namespace {
+
+Onward write_base(Vcpu& vcpu, Site& site, SegmentName name) {
+    std::uint64_t base = vcpu.gpr[site.detail];
+    if (site.size == 4) base &= 0xffffffff;
+    Trap trap;
+    vcpu.rip = site.rip;
+    if (!write_segment_base(vcpu, name, base, trap)) return leave_to_step(vcpu, site);
+    return {site.resume, 0};
+}
+
+}  // namespace
+
+Onward write_fs_base(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept {
+    return write_base(vcpu, static_cast<Site&>(record), SegmentName::FS);
+}
+
+Onward write_gs_base(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept {
+    return write_base(vcpu, static_cast<Site&>(record), SegmentName::GS);
 }
 
 Onward pop_flags(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept {

@@ -16,8 +16,8 @@ Onward access_missed(Vcpu& vcpu, Callback& record, std::uint64_t address) noexce
 Onward exit_taken(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept;
 // An indirect branch whose jump-cache slot was not its target's; r10 = target.
 Onward indirect_missed(Vcpu& vcpu, Callback& record, std::uint64_t target) noexcept;
-// The attention word was set at a poll; execution goes on at record.rip (Site) later.
-Onward attention_at_site(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept;
+// The attention word was set at a poll; execution goes on at `rip` later.
+Onward attention_wanted(Vcpu& vcpu, Callback& record, std::uint64_t rip) noexcept;
 // Leaves: the instruction at record.rip is for the single-step executor.
 Onward step_instruction(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept;
 // STI found an interrupt waiting: ask for attention and go on.
@@ -25,6 +25,9 @@ Onward interrupt_window(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept;
 
 // Instructions (Site). The first group goes on at `resume`, the second wherever RIP ended up.
 Onward push_flags(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept;
+Onward write_cr3(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept;           // detail: source register
+Onward write_fs_base(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept;       // size: operand; detail: source
+Onward write_gs_base(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept;
 Onward string_instruction(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept;  // size: width; detail: 1 movs, 0 stos
 Onward pop_flags(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept;
 Onward system_call(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept;

@@ -40,6 +40,11 @@ void Translator::link(BlockExit& exit, Block& to) noexcept {
     cache_.link(exit, to);
 }
 
+void Translator::remember_indirect(Vcpu& vcpu, Block& block) noexcept {
+    if (block.indirect_entry == nullptr) block.indirect_entry = make_indirect_entry(*memory_, thunks_, block);
+    if (block.indirect_entry != nullptr) cache_.remember_indirect(EngineFrame::of(vcpu), block);
+}
+
 Onward Translator::go_on_at_rip(Vcpu& vcpu) noexcept {
     EngineFrame& frame = EngineFrame::of(vcpu);
     frame.leave_exit = nullptr;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/translate/runtime/thunks.hpp"
 
-#include "engine/translate/cache/block.hpp"
 #include "engine/translate/runtime/frame.hpp"
 
 #include <array>
@@ -87,7 +86,7 @@ HostCode emit_call(Assembler& as) {
 
 }  // namespace
 
-Thunks make_thunks(CodeMemory& memory, Callback* miss) {
+Thunks make_thunks(CodeMemory& memory, ThunkRecords& records) {
     Assembler as{memory.writable_rest(), memory.next()};
     Thunks thunks;
     thunks.enter = emit_enter(as);
@@ -97,7 +96,11 @@ Thunks make_thunks(CodeMemory& memory, Callback* miss) {
     thunks.call = emit_call(as);
     as.align(32);
     thunks.indirect_miss = as.here();
-    as.mov_imm(r11, reinterpret_cast<std::uintptr_t>(miss));
+    as.mov_imm(r11, reinterpret_cast<std::uintptr_t>(&records.indirect_miss));
+    as.jmp(thunks.call);
+    as.align(32);
+    thunks.attention = as.here();
+    as.mov_imm(r11, reinterpret_cast<std::uintptr_t>(&records.attention));
     as.jmp(thunks.call);
     as.align(32);
     memory.take(as.size());

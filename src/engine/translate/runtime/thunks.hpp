@@ -4,6 +4,7 @@
 #pragma once
 
 #include "cpu/vcpu.hpp"
+#include "engine/translate/cache/block.hpp"
 #include "engine/translate/cache/code_memory.hpp"
 
 namespace undercroft::translate {
@@ -19,9 +20,20 @@ struct Thunks {
     HostCode leave = nullptr;
     // A jump-cache slot without a block: r10 = guest target.
     HostCode indirect_miss = nullptr;
+    // The attention word is set: r10 = where guest code goes on.
+    HostCode attention = nullptr;
 };
 
-// `miss` is the record that indirect_miss calls.
-Thunks make_thunks(CodeMemory& memory, struct Callback* miss);
+struct ThunkRecords {
+    Callback indirect_miss;
+    Callback attention;
+};
+
+// `records` must outlive the code.
+Thunks make_thunks(CodeMemory& memory, ThunkRecords& records);
+
+// What the jump cache holds for a block: verifies that r10 is its address and that the page still is its page, polls, and goes on at
+// frame_entry. Made when first wanted. General registers only. Null: no room.
+HostCode make_indirect_entry(CodeMemory& memory, const Thunks& thunks, const Block& block);
 
 }  // namespace undercroft::translate

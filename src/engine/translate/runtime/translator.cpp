@@ -22,6 +22,7 @@ Assumptions assumptions_of(const Vcpu& vcpu) {
     a.vector_usable = (control.cr0 & (CR0::EM | CR0::TS)) == 0 && (control.cr4 & CR4::OSFXSR) != 0;
     a.avx_usable = a.vector_usable && (control.cr4 & CR4::OSXSAVE) != 0 && (vcpu.xcr0 & XCR0::AVX) != 0;
     a.user_tsc = (control.cr4 & CR4::TSD) == 0;
+    a.fsgsbase = (control.cr4 & CR4::FSGSBASE) != 0;
     a.smap = (control.cr4 & CR4::SMAP) != 0;
     return a;
 }
@@ -43,8 +44,9 @@ Translator::Translator(Vcpu& vcpu, const Options& options, std::unique_ptr<CodeM
     EngineFrame& frame = *new (vcpu.engine_area.data()) EngineFrame{};
     frame.vcpu = &vcpu;
     frame.engine = this;
-    indirect_miss_record_.function = indirect_missed;
-    thunks_ = make_thunks(*memory_, &indirect_miss_record_);
+    thunk_records_.indirect_miss.function = indirect_missed;
+    thunk_records_.attention.function = attention_wanted;
+    thunks_ = make_thunks(*memory_, thunk_records_);
     code_mark_ = memory_->code_used();
     cache_.set_indirect_miss(thunks_.indirect_miss);
     cache_.attach(frame);

@@ -43,7 +43,7 @@ public:
     // The block at vcpu.rip in the present mode, or null: not translated, or not mapped.
     Block* find(Vcpu& vcpu) noexcept;
     void link(BlockExit& exit, Block& to) noexcept;
-    void remember_indirect(Vcpu& vcpu, Block& block) noexcept { cache_.remember_indirect(EngineFrame::of(vcpu), block); }
+    void remember_indirect(Vcpu& vcpu, Block& block) noexcept;
     // Where generated code goes on after vcpu.rip was set: a block, or out to the run loop.
     Onward go_on_at_rip(Vcpu& vcpu) noexcept;
     const Site& last_branch(std::uint32_t record) const noexcept { return *static_cast<Site*>(memory_->record_at(record)); }
@@ -84,7 +84,7 @@ private:
     Options options_;
     std::unique_ptr<CodeMemory> memory_;
     BlockCache cache_;
-    Callback indirect_miss_record_;
+    ThunkRecords thunk_records_;
     Thunks thunks_;
     std::size_t code_mark_ = 0;
     Decoder decoder_;

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/translate/runtime/frame.hpp"
+#include "engine/translate/runtime/thunks.hpp"
+
+namespace undercroft::translate {
+
+HostCode make_indirect_entry(CodeMemory& memory, const Thunks& thunks, const Block& block) {
+    constexpr std::size_t room = 128;
+    if (memory.code_left() < room) return nullptr;
+    Assembler as{memory.writable_rest(), memory.next()};
+    as.align(16);
+    HostCode entry = as.here();
+    if (Assembler::fits_int32(block.rip)) {
+        as.alu_imm(Alu::Cmp, scratch0, static_cast<std::int32_t>(block.rip));
+    } else {
+        as.mov_imm(scratch1, block.rip);
+        as.alu(Alu::Cmp, scratch0, scratch1);
+    }
+    as.bind_to(as.jcc(Condition::NE), thunks.indirect_miss);
+    as.cmp32_imm_patchable(exec_id_field(block.mode, block.rip), block.page_id);
+    as.bind_to(as.jcc(Condition::NE), thunks.indirect_miss);
+    as.cmp32_imm(frame_attention, 0);
+    as.bind_to(as.jcc(Condition::NE), thunks.attention);
+    as.jmp(block.frame_entry);
+    memory.take(as.size());
+    return entry;
+}
+
+}  // namespace undercroft::translate
