@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# Fails when an object that runs with the guest's vector state in the registers calls the library, or could get a
-# function from another object that was compiled with vector instructions (a weak definition).
+# Fails when an object that runs with the guest's vector state in the registers calls the library, or could get
+# a function from another object that was compiled with vector instructions (a weak definition).
 #
 #   cmake -DNM=nm -DOBJECTS=a.o;b.o -P hot_symbols_test.cmake
 
