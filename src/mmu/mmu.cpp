@@ -59,8 +59,8 @@ bool Mmu::translate_missed(GuestVirtual address, Access access, AccessMode mode,
 
 // Answers, and fills the software TLB. Its write tag says that a write needs nothing but the write: it is
 // allowed, D is set already, there is no code to invalidate.
-inline void Mmu::finish(GuestVirtual address, Access access, AccessMode mode, std::uint64_t pfn,
-                        std::uint8_t rights, std::byte* host_page, Translation& out) noexcept {
+void Mmu::finish(GuestVirtual address, Access access, AccessMode mode, std::uint64_t pfn, std::uint8_t rights,
+                 std::byte* host_page, Translation& out) noexcept {
     out.physical = GuestPhysical{pfn << 12 | address.page_offset()};
     out.host = host_page ? host_page + address.page_offset() : nullptr;
     out.global = (rights & PageRights::Global) != 0;
