@@ -311,6 +311,7 @@ FlagEffects flag_effects(const Instruction& i) {
     if (const auto* flags = raw.cpu_flags) {
         effects.read = flags->tested & all_flags;
         effects.written = (flags->modified | flags->set_0 | flags->set_1 | flags->undefined) & all_flags;
+        effects.modifies = effects.written != 0;
     }
     switch (raw.mnemonic) {
         // A count of zero leaves all flags as they were.

@@ -50,6 +50,7 @@ enum class Kind : std::uint8_t {
 struct FlagEffects {
     std::uint32_t read = 0;
     std::uint32_t written = 0;   // always given a new value (defined or not)
+    bool modifies = false;       // may change some, if not always (a shift by cl)
     bool touches = false;        // anything at all: the host's flags must be the guest's before
 };
 

@@ -62,7 +62,7 @@ void Lowering::copy(const Instruction& i) {
     } else {
         copy_registers(i);
     }
-    if (i.flags.touches && i.flags.written != 0) flags_written();
+    if (i.flags.modifies) flags_written();
 }
 
 void Lowering::note_fault_point(const Instruction& i, std::size_t begin, int lent) {
