@@ -104,14 +104,17 @@ private:
         terminal::leave();
     }
 
-    // Asked twice, because the machine does not end: go at once.
+    // Asked again, because the machine does not end: go at once. Not at once after the first time, since
+    // timeout(1), for one, sends its signal twice.
     void stop() {
         if (stopping_) {
+            if (SteadyClock::now() - stopping_since_ < std::chrono::seconds{1}) return;
             terminal::leave();
             Console::notice("the machine does not stop; leaving it");
             _exit(1);
         }
         stopping_ = true;
+        stopping_since_ = SteadyClock::now();
         console_.output().cancel();
         machine_->stop();
     }
@@ -142,6 +145,7 @@ private:
     HostClock clock_;
     std::unique_ptr<Machine> machine_;
     bool stopping_ = false;
+    SteadyClock::time_point stopping_since_;
     std::mutex mutex_;
     RunReport
         report_;  // console_failure under the lock; outcome by the vCPU's thread; the rest by the loop's
