@@ -139,6 +139,24 @@ static void invalid_and_breakpoint(void) {
           "signals.int3", "signal %d code %d trap %lu", caught.signal, caught.code, caught.trap);
 }
 
+// The flags that a handler sees are those at the instruction, even where the program is about to overwrite
+// them.
+static void flags(void) {
+    enum { Carry = 1, Sign = 0x80, Overflow = 0x800, All = 0x8d5 };
+    bool left = CATCHES(asm volatile("mov $0x7fffffff, %%eax; add $1, %%eax; ud2" ::: "rax", "cc"));
+    check(left && (caught.flags & All) == (Sign | Overflow | 0x14), "signals.flags-invalid", "flags %#lx",
+          caught.flags);
+    left = CATCHES(asm volatile("xor %%ecx, %%ecx; stc; movb (%0), %%al; xor %%eax, %%eax" ::"r"(8L)
+                                : "rax", "rcx", "cc"));
+    check(left && (caught.flags & All) == (Carry | 0x44), "signals.flags-fault", "flags %#lx", caught.flags);
+    on_signal(SIGTRAP, note_signal, 0);
+    asm volatile("xor %%ecx, %%ecx; stc; int3; add $1, %%ecx" ::: "rcx", "cc");
+    check((caught.flags & All) == (Carry | 0x44), "signals.flags-int3", "flags %#lx", caught.flags);
+    uint8_t carry = 0;
+    asm volatile("stc; int3; setc %0" : "=r"(carry)::"cc");
+    check(carry == 1, "signals.flags-back", "carry %d", carry);
+}
+
 static void bus_error(void) {
     FILE* file = tmpfile();
     if (file == NULL || ftruncate(fileno(file), 100) != 0) return skip("signals.bus", "no temporary file");
@@ -161,5 +179,6 @@ int main(void) {
     protection_faults();
     arithmetic();
     invalid_and_breakpoint();
+    flags();
     bus_error();
 }

@@ -33,6 +33,12 @@ static void registers(void) {
           rcx, r11);
     check(rdx == 0x1111 && r8 == 0x8888 && r10 == 0x1010, "syscalls.kept", "rdx %#lx r8 %#lx r10 %#lx", rdx,
           r8, r10);
+    uint8_t carry = 0;
+    asm volatile("stc; syscall; mov %%r11, %[r11]; setc %[carry]"
+                 : "=&a"(result), [r11] "=m"(r11), [carry] "=m"(carry)
+                 : "0"((uint64_t)SYS_getppid)
+                 : "rcx", "r11", "memory", "cc");
+    check((r11 & 1) == 1 && carry == 1, "syscalls.flags", "r11 %#lx, carry %d", r11, carry);
     check(syscall(9999) == -1 && errno == ENOSYS, "syscalls.unknown", "errno %d", errno);
 }
 
