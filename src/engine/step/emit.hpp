@@ -40,7 +40,7 @@ public:
     }
     void ret() { byte(0xc3); }
     void move(HostRegister to, HostRegister from) {
-        byte(0x48 | (from >> 3) << 2 | to >> 3);
+        byte(0x48u | from / 8u << 2 | to / 8u);
         byte(0x89);
         byte(0xc0 | (from & 7u) << 3 | (to & 7u));
     }
@@ -94,12 +94,12 @@ private:
         dword(offset);
     }
     void legacy(unsigned rex, unsigned opcode, unsigned reg, HostRegister base, std::size_t offset) {
-        byte(rex | (reg >> 3) << 2 | base >> 3);
+        byte(rex | (reg >> 3) << 2 | base / 8u);
         byte(opcode);
         memory(reg, base, offset);
     }
     void escaped(unsigned opcode, unsigned reg, HostRegister base, std::size_t offset) {
-        byte(0x40 | (reg >> 3) << 2 | base >> 3);
+        byte(0x40 | (reg >> 3) << 2 | base / 8u);
         byte(0x0f);
         byte(opcode);
         memory(reg, base, offset);

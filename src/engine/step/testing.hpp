@@ -183,6 +183,7 @@ private:
         put<std::uint64_t>(gdt + task, 0x00008b0000000067 | tss << 16);
         put<std::uint64_t>(gdt + task + 8, 0);
         put<std::uint64_t>(tss + 4, kernel_stack);
+        put<std::uint16_t>(tss + 0x66, 0x68);  // no permission bitmap
     }
 
     std::unique_ptr<Vcpu> vcpu_;
