@@ -45,6 +45,9 @@ Result<BzImage> parse_bzimage(ByteSpan file) {
     if (!lies_within(offset, length, file.size()))
         return Error{fmt::format("truncated kernel: the payload ends at byte {}, the file has {}",
                                  offset + length, file.size())};
+    const std::uint64_t whole = (setup_sectors + 1) * sector_size + header.syssize * std::uint64_t{16};
+    if (file.size() < whole)
+        return Error{fmt::format("truncated kernel: it has {} bytes, the file {}", whole, file.size())};
     return BzImage{header, file.subspan(offset, length)};
 }
 
