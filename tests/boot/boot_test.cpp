@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+// Stock kernels boot to init, power off, reset, crash; and the test programs of guests/ pass inside them.
+
+#include "guest_process.hpp"
+#include "settings.hpp"
+
+#include <array>
+#include <cstdio>
+#include <sstream>
+
+namespace undercroft {
+
+namespace {
+
+std::string last_lines(const std::string& text) {
+    std::size_t from = text.size() > 3000 ? text.size() - 3000 : 0;
+    return text.substr(from);
+}
+
+// The console's end, for a failed expectation.
+#define CONSOLE(guest) \
+    "console ends with:\n" << last_lines((guest).output()) << "\nerrors:\n" << last_lines((guest).errors())
+
+std::vector<std::string> lines_that_begin_with(const std::string& text, const std::string& word) {
+    std::vector<std::string> found;
+    std::istringstream stream{text};
+    for (std::string line; std::getline(stream, line);) {
+        if (!line.empty() && line.back() == '\r') line.pop_back();
+        if (line.rfind(word, 0) == 0) found.push_back(line);
+    }
+    return found;
+}
+
+TEST(Boot, ReachesInitAndPowersOff) {
+    NEED_GUEST(Image::Plain);
+    int boots = std::stoi(setting("UNDERCROFT_BOOTS", "1"));
+    for (int boot = 0; boot < boots; ++boot) {
+        GuestProcess guest{run_script("poweroff")};
+        ASSERT_TRUE(guest.wait_for("undercroft: init reached at ", patience(60)))
+            << "boot " << boot << ": " << CONSOLE(guest);
+        ASSERT_EQ(guest.wait_for_exit(patience(30)), 0) << "boot " << boot << ": " << CONSOLE(guest);
+    }
+}
+
+TEST(Boot, ResetEndsWithStatus3) {
+    NEED_GUEST(Image::Plain);
+    GuestProcess guest{run_script("reboot")};
+    EXPECT_TRUE(guest.wait_for("undercroft: init reached at ", patience(60))) << CONSOLE(guest);
+    EXPECT_EQ(guest.wait_for_exit(patience(30)), 3) << CONSOLE(guest);
+}
+
+TEST(Boot, PanicResets) {
+    NEED_GUEST(Image::Plain);
+    GuestProcess guest{run_script("crash")};
+    EXPECT_TRUE(guest.wait_for("Kernel panic", patience(60))) << CONSOLE(guest);
+    EXPECT_EQ(guest.wait_for_exit(patience(30)), 3) << CONSOLE(guest);
+}
+
+TEST(Boot, RebootOptionStartsAgain) {
+    NEED_GUEST(Image::Plain);
+    std::vector<std::string> arguments = run_script("reboot");
+    arguments.push_back("--reboot");
+    GuestProcess guest{arguments};
+    for (int boot = 0; boot < 3; ++boot)
+        ASSERT_TRUE(guest.wait_for("undercroft: init reached at ", patience(60)))
+            << "boot " << boot << ": " << CONSOLE(guest);
+    guest.terminate();
+    EXPECT_NE(guest.wait_for_exit(10), 0);
+}
+
+TEST(Boot, ShellTakesCommands) {
+    NEED_GUEST(Image::Plain);
+    GuestProcess guest{run_script("shell")};
+    ASSERT_TRUE(guest.wait_for("undercroft: init reached at ", patience(60))) << CONSOLE(guest);
+    ASSERT_TRUE(guest.wait_for("# ", patience(30))) << CONSOLE(guest);
+    guest.send("echo sum=$((40 + 2))\n");
+    EXPECT_TRUE(guest.wait_for("sum=42", patience(20))) << CONSOLE(guest);
+    guest.send("sleep 1000\n");
+    EXPECT_TRUE(guest.wait_for("sleep 1000", patience(20))) << CONSOLE(guest);
+    guest.send("\x03");  // goes to the guest
+    guest.send("uname -m; exit\n");
+    EXPECT_TRUE(guest.wait_for("x86_64", patience(20))) << CONSOLE(guest);
+    EXPECT_EQ(guest.wait_for_exit(patience(30)), 0) << CONSOLE(guest);
+}
+
+// What the vector program prints on this host: `VECTOR group HASH`.
+std::vector<std::string> host_vector_lines() {
+    std::string text;
+    std::FILE* pipe = popen(GUESTS_CACHE "/programs/vector", "r");
+    std::array<char, 4096> bytes;
+    for (std::size_t n; (n = std::fread(bytes.data(), 1, bytes.size(), pipe)) > 0;)
+        text.append(bytes.data(), n);
+    pclose(pipe);
+    return lines_that_begin_with(text, "VECTOR ");
+}
+
+TEST(Boot, TestProgramsPass) {
+    NEED_GUEST(Image::Tests);
+    std::string only = setting("UNDERCROFT_TESTS", "");
+    GuestProcess guest{run_script("tests", Image::Tests, only.empty() ? "" : "undercroft.tests=" + only)};
+    ASSERT_TRUE(guest.wait_for("undercroft: init reached at ", patience(60))) << CONSOLE(guest);
+    EXPECT_TRUE(guest.wait_for("TESTS passed=", patience(240))) << CONSOLE(guest);
+    EXPECT_EQ(guest.wait_for_exit(patience(30)), 0) << CONSOLE(guest);
+    unsigned passed = 0;
+    for (const std::string& line : lines_that_begin_with(guest.output(), "RESULT ")) {
+        std::istringstream words{line};
+        std::string result, name, verdict;
+        words >> result >> name >> verdict;
+        EXPECT_NE(verdict, "FAIL") << line;
+        passed += verdict == "PASS";
+    }
+    EXPECT_GE(passed, only.empty() ? 50u : 1u);
+    // Floating-point and vector results are the host's, bit by bit; groups that the guest is not shown are
+    // absent.
+    std::vector<std::string> host = host_vector_lines();
+    for (const std::string& line : lines_that_begin_with(guest.output(), "VECTOR ")) {
+        if (line.find(" absent") != std::string::npos) continue;
+        EXPECT_NE(std::find(host.begin(), host.end(), line), host.end()) << "the host has another: " << line;
+    }
+}
+
+}  // namespace
+
+}  // namespace undercroft

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// One run of the program under test with its guest's console in our hands.
+//
+// Every wait is for something the guest or the program does, with a time limit; nothing sleeps. Input queued
+// by send() flows whenever the program takes it, while output is being read. The process is killed on
+// destruction.
+
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace undercroft {
+
+class GuestProcess {
+public:
+    // `arguments` follow the program's name.
+    explicit GuestProcess(const std::vector<std::string>& arguments);
+    ~GuestProcess();
+    GuestProcess(const GuestProcess&) = delete;
+    GuestProcess& operator=(const GuestProcess&) = delete;
+
+    // Reads until `text` appears after what earlier calls found, and moves behind it; false on time-out or
+    // end.
+    bool wait_for(std::string_view text, double seconds);
+    // Reads to the end of output and returns the exit status; nullopt on time-out or death by a signal.
+    std::optional<int> wait_for_exit(double seconds);
+
+    void send(std::string_view bytes) { input_ += bytes; }
+    void close_input();
+    void terminate();  // SIGTERM
+
+    const std::string& output() const { return output_; }
+    const std::string& errors();
+    std::size_t position() const { return position_; }  // behind what the last wait_for() found
+    pid_t pid() const { return pid_; }
+
+    // Processor time of all threads so far, in seconds.
+    double processor_seconds() const;
+
+private:
+    bool pump(int timeout_ms);  // false at the end of output
+
+    pid_t pid_ = -1;
+    int to_guest_ = -1;
+    int from_guest_ = -1;
+    int errors_fd_ = -1;
+    std::string input_;
+    std::string output_;
+    std::string errors_;
+    std::size_t position_ = 0;
+    std::optional<int> wait_status_;
+};
+
+}  // namespace undercroft
