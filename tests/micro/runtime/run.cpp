@@ -104,6 +104,8 @@ Outcome run(const void* code, Registers registers, Ring ring) {
     const u16 cs = kernel               ? Selector::KernelCode
                    : ring == Ring::User ? Selector::UserCode
                                         : Selector::UserCode32;
+    // Data segments of DPL 0 would be lost on the way to CPL 3; 32-bit code needs real ones.
+    asm volatile("mov %0, %%ds; mov %0, %%es" ::"r"(kernel ? 0 : u64{Selector::UserData}));
     armed = true;
     enter_fragment(&registers, cs, kernel ? Selector::KernelData : Selector::UserData);
     return last_outcome;
