@@ -43,9 +43,21 @@ void add_register(Footprint& footprint, const ZydisDecodedInstruction& source,
 std::uint8_t needs_by_name(const ZydisDecodedInstruction& source) {
     switch (source.mnemonic) {
         case ZYDIS_MNEMONIC_LDMXCSR:
-        case ZYDIS_MNEMONIC_STMXCSR: return Needs::Sse;
+        case ZYDIS_MNEMONIC_STMXCSR:
+        case ZYDIS_MNEMONIC_CVTSS2SI:  // from memory they name no vector register, but obey MXCSR
+        case ZYDIS_MNEMONIC_CVTSD2SI:
+        case ZYDIS_MNEMONIC_CVTTSS2SI:
+        case ZYDIS_MNEMONIC_CVTTSD2SI: return Needs::Sse;
         case ZYDIS_MNEMONIC_VLDMXCSR:
-        case ZYDIS_MNEMONIC_VSTMXCSR: return Needs::Avx;
+        case ZYDIS_MNEMONIC_VSTMXCSR:
+        case ZYDIS_MNEMONIC_VCVTSS2SI:
+        case ZYDIS_MNEMONIC_VCVTSD2SI:
+        case ZYDIS_MNEMONIC_VCVTTSS2SI:
+        case ZYDIS_MNEMONIC_VCVTTSD2SI: return Needs::Avx;
+        case ZYDIS_MNEMONIC_CVTPS2PI:
+        case ZYDIS_MNEMONIC_CVTPD2PI:
+        case ZYDIS_MNEMONIC_CVTTPS2PI:
+        case ZYDIS_MNEMONIC_CVTTPD2PI: return Needs::Sse | Needs::X87 | Needs::Mmx;
         case ZYDIS_MNEMONIC_EMMS: return Needs::X87 | Needs::Mmx;
         case ZYDIS_MNEMONIC_FWAIT: return Needs::X87 | Needs::Wait | Needs::Control;
         case ZYDIS_MNEMONIC_FNINIT:
