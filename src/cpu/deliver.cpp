@@ -52,30 +52,31 @@ bool attempt(Vcpu& vcpu, const Trap& trap, Trap& fault) noexcept {
     return deliver_in_real_mode(vcpu, trap, fault);
 }
 
-}  // namespace
-
-void deliver(Vcpu& vcpu, const Trap& trap) noexcept {
-    Trap current = trap;
-    for (;;) {
-        Trap second;
-        note_cause(vcpu, current);
-        if (attempt(vcpu, current, second)) [[likely]] {
-            vcpu.interrupt_shadow = 0;
-            vcpu.activity = Activity::Running;
-            return;
-        }
-        Severity first = severity(current);
-        if (first == Severity::DoubleFault) {
+// A fault met while delivering `first`: delivers it in turn, or makes it a double fault, or shuts down.
+[[gnu::cold, gnu::noinline]] void escalate(Vcpu& vcpu, Trap first, Trap second) noexcept {
+    do {
+        if (severity(first) == Severity::DoubleFault) {
             vcpu.activity = Activity::Shutdown;
             return;
         }
-        if (doubles(first, severity(second))) {
-            if (second.vector == Vector::PF) vcpu.cr2 = second.address;
-            current = Trap::fault(Vector::DF, 0);
-        } else {
-            current = second;
-        }
+        bool is_double = doubles(severity(first), severity(second));
+        if (second.vector == Vector::PF) vcpu.cr2 = second.address;
+        first = is_double ? Trap::fault(Vector::DF, 0) : second;
+        note_cause(vcpu, first);
+    } while (!attempt(vcpu, first, second));
+}
+
+}  // namespace
+
+void deliver(Vcpu& vcpu, const Trap& trap) noexcept {
+    Trap fault;
+    note_cause(vcpu, trap);
+    if (!attempt(vcpu, trap, fault)) [[unlikely]] {
+        escalate(vcpu, trap, fault);
+        if (vcpu.activity == Activity::Shutdown) return;
     }
+    vcpu.interrupt_shadow = 0;
+    vcpu.activity = Activity::Running;
 }
 
 }  // namespace undercroft

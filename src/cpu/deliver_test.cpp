@@ -183,13 +183,13 @@ const Bad bad_gates[] = {
     Bad{"non-canonical stack",
         [](CpuTest& t) {
             t.set_gate(0x40, 14, 0, 1);
-            t.word(CpuTest::tss + 36) = 0x0000'8000'0000'1000;
+            t.set_stack(36, 0x0000'8000'0000'1000);
         },
         Vector::SS, 1},
     Bad{"unmapped stack",
         [](CpuTest& t) {
             t.set_gate(0x40, 14, 0, 1);
-            t.word(CpuTest::tss + 36) = 0x200000 + 0x1000;
+            t.set_stack(36, 0x200000 + 0x1000);
         },
         Vector::PF, PageFault::W}};
 
@@ -197,7 +197,7 @@ INSTANTIATE_TEST_SUITE_P(All, BadGate, ::testing::ValuesIn(bad_gates));
 
 TEST_F(Deliver, PageFaultOnTheStackNamesTheFirstPush) {
     set_gate(0x40, 14, 0, 1);
-    word(tss + 36) = ist_stack + 0x10;  // SS and RSP in one page, the rest below
+    set_stack(36, ist_stack + 0x10);  // SS and RSP in one page, the rest below
     unmap(ist_stack - 0x1000);
     deliver(vcpu, external(0x40));
     expect_at_handler(Vector::PF);
@@ -228,7 +228,7 @@ TEST_F(Deliver, PageFaultThenContributoryIsADoubleFault) {
 
 TEST_F(Deliver, PageFaultTwiceIsADoubleFault) {
     set_gate(14, 14, 0, 1);
-    word(tss + 36) = 0x201000;
+    set_stack(36, 0x201000);
     deliver(vcpu, Trap::page_fault(0x777, 0));
     expect_at_handler(Vector::DF);
     EXPECT_EQ(vcpu.cr2, 0x201000u - 8) << "the second fault's address";
@@ -236,7 +236,7 @@ TEST_F(Deliver, PageFaultTwiceIsADoubleFault) {
 
 TEST_F(Deliver, ContributoryThenPageFaultIsServedInTurn) {
     set_gate(13, 14, 0, 1);
-    word(tss + 36) = 0x201000;
+    set_stack(36, 0x201000);
     deliver(vcpu, Trap::fault(Vector::GP, 0));
     expect_at_handler(Vector::PF);
 }
@@ -255,7 +255,7 @@ TEST_F(Deliver, SmapDoesNotLetTheFrameOntoUserPages) {
     vcpu.paging.cr4 |= CR4::SMAP;
     mmu.flush_all();
     set_gate(0x40, 14, 0, 1);
-    word(tss + 36) = user_stack;
+    set_stack(36, user_stack);
     vcpu.system_flags |= RFLAGS::AC;
     deliver(vcpu, external(0x40));
     expect_at_handler(Vector::PF);

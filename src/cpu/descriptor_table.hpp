@@ -8,6 +8,9 @@
 #include "cpu/checks.hpp"
 #include "cpu/system_memory.hpp"
 
+#include <array>
+#include <bit>
+#include <cstddef>
 #include <cstdint>
 
 namespace undercroft {
@@ -35,22 +38,31 @@ namespace undercroft {
     return read_system(vcpu, address, raw, trap);
 }
 
-// Loading a code or data segment sets its accessed bit in memory, if it is not set. The last check before the
+// Sets the accessed bit in memory.
+[[nodiscard]] bool set_accessed(Vcpu& vcpu, std::uint16_t selector, std::uint64_t raw, Trap& trap) noexcept;
+
+// Loading a code or data segment sets its accessed bit, if it is not set. The last check before the
 // instruction's effects, because the write may fault.
 [[nodiscard]] inline bool mark_accessed(Vcpu& vcpu, std::uint16_t selector, std::uint64_t raw,
                                         Trap& trap) noexcept {
     constexpr std::uint64_t accessed = 1ull << 40;
-    std::uint64_t address = 0;
-    if ((raw & accessed) != 0) [[likely]]
-        return true;
-    if (!locate_descriptor(vcpu, selector, 8, address)) return true;
-    return write_system(vcpu, address + 5, static_cast<std::uint8_t>((raw | accessed) >> 40), trap);
+    return (raw & accessed) != 0 ? true : set_accessed(vcpu, selector, raw, trap);
 }
 
 // The hidden part that loading leaves: with the accessed bit set.
+// Put together in registers, because a copy of fields just written one by one waits for the stores.
 inline Segment loaded_segment(std::uint64_t raw, std::uint16_t selector) noexcept {
-    return Descriptor::expand(raw | 1ull << 40, selector);
+    constexpr std::uint64_t granularity = 1ull << 55;
+    std::uint64_t attributes = (raw >> 40 & 0xf0ff) | 1;
+    std::uint64_t limit = Descriptor::LimitLow::get(raw) | Descriptor::LimitHigh::get(raw) << 16;
+    if ((raw & granularity) != 0) limit = limit << 12 | 0xfff;
+    std::uint64_t visible = selector | attributes << 16 | limit << 32;
+    std::uint64_t base = Descriptor::BaseLow::get(raw) | Descriptor::BaseHigh::get(raw) << 24;
+    return std::bit_cast<Segment>(std::array{visible, base});
 }
+static_assert(offsetof(Segment, attributes) == 2 && offsetof(Segment, limit) == 4 &&
+                  offsetof(Segment, base) == 8,
+              "loaded_segment() puts the fields together by their places");
 
 // A code segment for 64-bit code has L set and D clear; both set are reserved.
 inline bool has_reserved_size(const Vcpu& vcpu, const Segment& code) noexcept {

@@ -115,7 +115,7 @@ TEST_F(FarBranches, GateRefusals) {
     vcpu.tr.limit = 10;
     refuses(Vector::TS, task, call);
     vcpu.tr.limit = 0x67;
-    word(tss + 4) = (1ull << 47) + 16;
+    set_stack(4, (1ull << 47) + 16);
     refuses(Vector::SS, 0, call);
 }
 

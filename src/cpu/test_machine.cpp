@@ -52,8 +52,8 @@ CpuTest::CpuTest() {
     descriptor(conforming) = flat(0x9f, code64_flags);
     descriptor(kernel_code32) = flat(0x9b, code32_flags);
     for (unsigned vector = 0; vector < 256; ++vector) set_gate(vector, 14);
-    word(tss + 4) = kernel_stack;
-    word(tss + 36) = ist_stack;
+    set_stack(4, kernel_stack);
+    set_stack(36, ist_stack);
 
     vcpu.paging = {CR0::PE | CR0::PG | CR0::WP | CR0::ET, tables, CR4::PAE | CR4::PGE,
                    EFER::LME | EFER::LMA | EFER::NXE | EFER::SCE};
