@@ -11,9 +11,11 @@ namespace undercroft {
 namespace {
 constexpr std::array<std::string_view, 5> names{"error", "warn", "info", "debug", "trace"};
 std::atomic<LogLevel> threshold{LogLevel::Warn};
+std::atomic<const char*> line_end{"\n"};
 }  // namespace
 
 void set_log_level(LogLevel level) noexcept { threshold = level; }
+void set_log_line_end(const char* end) noexcept { line_end = end; }
 LogLevel log_level() noexcept { return threshold.load(std::memory_order_relaxed); }
 
 std::optional<LogLevel> parse_log_level(std::string_view name) {
@@ -27,7 +29,7 @@ void log_line(LogLevel level, fmt::string_view format, fmt::format_args args) {
     fmt::memory_buffer line;
     fmt::format_to(fmt::appender(line), "undercroft: {}: ", names[static_cast<std::size_t>(level)]);
     fmt::vformat_to(fmt::appender(line), format, args);
-    line.push_back('\n');
+    line.append(std::string_view{line_end.load()});
     // Nothing can be done about a log that cannot be written.
     [[maybe_unused]] auto written = ::write(STDERR_FILENO, line.data(), line.size());
 }

@@ -22,6 +22,9 @@ enum class LogLevel : std::uint8_t { Error, Warn, Info, Debug, Trace };
 
 void set_log_level(LogLevel level) noexcept;
 LogLevel log_level() noexcept;
+// What ends a line: "\n", or "\r\n" while standard error is a terminal in raw mode. A literal.
+// async-signal-safe
+void set_log_line_end(const char* end) noexcept;
 std::optional<LogLevel> parse_log_level(std::string_view name);  // "error", "warn", "info", "debug", "trace"
 
 void log_line(LogLevel level, fmt::string_view format, fmt::format_args args);

@@ -22,6 +22,8 @@ std::string with_thousands(std::uint64_t value) {
 std::string text_of(const Figure& figure) {
     if (const double* time = std::get_if<double>(&figure.value)) return fmt::format("{:.3f} s", *time);
     std::uint64_t value = std::get<std::uint64_t>(figure.value);
+    if (figure.unit == "bytes" && value < 1 << 20)
+        return fmt::format("{:.1f} KiB", static_cast<double>(value) / 1024);
     if (figure.unit == "bytes") return fmt::format("{:.1f} MiB", static_cast<double>(value) / (1 << 20));
     return with_thousands(value);
 }

@@ -30,7 +30,10 @@ bool is_ready(int fd, short events) {
     return poll(&wait, 1, 0) > 0;
 }
 
-bool is_open(int fd) { return fcntl(fd, F_GETFD) >= 0; }
+bool is_writable(int fd) {
+    int flags = fcntl(fd, F_GETFL);
+    return flags >= 0 && (flags & O_ACCMODE) != O_RDONLY;
+}
 
 Transfer failed() {
     bool again = errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
@@ -46,10 +49,9 @@ Transfer write_some(int fd, std::span<const std::byte> bytes) {
 }  // namespace
 
 Result<std::unique_ptr<ConsoleBackend>> StdioConsole::open() {
-    if (!is_open(STDOUT_FILENO)) return Error{"console stdio: standard output is closed"};
+    if (!is_writable(STDOUT_FILENO)) return Error{"console 'stdio': standard output is closed or read-only"};
     std::unique_ptr<StdioConsole> console{new StdioConsole};
-    console->input_open_ = is_open(STDIN_FILENO);
-    console->interactive_ = console->input_open_ && isatty(STDIN_FILENO);
+    console->interactive_ = isatty(STDIN_FILENO);
     console->own_input_ = reopen(STDIN_FILENO, O_RDONLY);
     console->own_output_ = reopen(STDOUT_FILENO, O_WRONLY);
     console->input_fd_ = console->own_input_ ? console->own_input_.get() : STDIN_FILENO;

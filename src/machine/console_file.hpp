@@ -8,7 +8,8 @@
 
 namespace undercroft {
 
-// Standard input may be a terminal, a pipe, a file or closed; its end ends the input, not the machine.
+// Standard input may be a terminal, a pipe, a file or empty; its end ends the input, not the machine. The
+// program has opened the standard descriptors if they were closed.
 class StdioConsole final : public ConsoleBackend {
 public:
     static Result<std::unique_ptr<ConsoleBackend>> open();

@@ -4,7 +4,6 @@
 #include "cpu/vcpu.hpp"
 #include "device/kvmclock.hpp"
 
-#include <array>
 #include <mutex>
 
 namespace undercroft {
@@ -132,14 +131,19 @@ void MachineEnvironment::set_task_priority(Vcpu&, std::uint8_t priority) noexcep
     board_.local_apic().set_cr8(priority);
 }
 
+// Bytes of RAM only: reading device memory would take the lock, which the caller may hold.
 std::string MachineEnvironment::where() const {
-    std::array<std::byte, 15> bytes{};
-    Trap trap;
+    constexpr unsigned longest = 15;
     std::uint64_t base = vcpu_.code_64bit() ? 0 : vcpu_.seg(SegmentName::CS).base;
-    unsigned count = vcpu_.mmu->fetch(GuestVirtual{base + vcpu_.rip}, bytes.data(), bytes.size(),
-                                      vcpu_.access_mode(), trap);
     std::string text = fmt::format("at rip {:#x}:", vcpu_.rip);
-    for (unsigned i = 0; i < count; ++i) text += fmt::format(" {:02x}", static_cast<unsigned>(bytes[i]));
+    for (unsigned i = 0; i < longest; ++i) {
+        Translation at;
+        Trap trap;
+        GuestVirtual address{base + vcpu_.rip + i};
+        bool readable = vcpu_.mmu->translate(address, Access::Execute, vcpu_.access_mode(), at, trap);
+        if (!readable || at.host == nullptr) break;
+        text += fmt::format(" {:02x}", static_cast<unsigned>(*at.host));
+    }
     return text;
 }
 

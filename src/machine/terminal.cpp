@@ -3,6 +3,7 @@
 
 #include "base/check.hpp"
 #include "base/fd.hpp"
+#include "base/log.hpp"
 
 #include <termios.h>
 #include <unistd.h>
@@ -43,11 +44,14 @@ Result<void> enter_raw_mode(int fd) {
     // Set first: a signal between the two lines restores modes that have not changed yet.
     raw = true;
     if (tcsetattr(fd, TCSADRAIN, &raw_modes) != 0) return host_error().in("terminal");
+    if (isatty(STDERR_FILENO)) set_log_line_end("\r\n");
     return {};
 }
 
 void leave() noexcept {
-    if (raw.exchange(false)) tcsetattr(terminal_fd, TCSANOW, &saved_modes);
+    if (!raw.exchange(false)) return;
+    tcsetattr(terminal_fd, TCSANOW, &saved_modes);
+    set_log_line_end("\n");
 }
 
 void enter_again() noexcept {
