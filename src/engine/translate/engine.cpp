@@ -20,9 +20,7 @@ using namespace translate;
 
 constexpr unsigned long hwcap2_fsgsbase = 1ul << 1;
 
-void set_gs_base(void* base) {
-    asm volatile("wrgsbase %0" : : "r"(base));
-}
+void set_gs_base(void* base) { asm volatile("wrgsbase %0" : : "r"(base)); }
 
 class TranslateEngine final : public Engine {
 public:
@@ -34,6 +32,7 @@ public:
 private:
     void enter(Vcpu& vcpu, Block& block);
     void after_leave(Vcpu& vcpu);
+    void run_unmerged(Vcpu& vcpu);
     void step(Vcpu& vcpu);
 
     std::unique_ptr<Translator> translator_;
@@ -67,6 +66,19 @@ void TranslateEngine::step(Vcpu& vcpu) {
     translator_->check_assumptions(vcpu);
 }
 
+// A shared check failed: from here to the end of its block, every access is checked by itself.
+void TranslateEngine::run_unmerged(Vcpu& vcpu) {
+    EngineFrame::of(vcpu).leave_unmerged = false;
+    bool step_instead = false;
+    Block* block = translator_->translate(vcpu, step_instead, Variant::Unmerged);
+    if (block != nullptr) {
+        enter(vcpu, *block);
+        after_leave(vcpu);
+    } else if (step_instead) {
+        step(vcpu);
+    }
+}
+
 void TranslateEngine::after_leave(Vcpu& vcpu) {
     EngineFrame& frame = EngineFrame::of(vcpu);
     switch (frame.leave) {
@@ -75,6 +87,10 @@ void TranslateEngine::after_leave(Vcpu& vcpu) {
         case Leave::Lookup: break;
         case Leave::Translate: {
             auto* exit = frame.leave_exit;
+            if (frame.leave_unmerged) {
+                run_unmerged(vcpu);
+                break;
+            }
             if (exit == nullptr || vcpu.attention.load(std::memory_order_relaxed) != 0) break;
             bool step_instead = false;
             Block* block = translator_->find(vcpu);

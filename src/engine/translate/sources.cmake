@@ -6,16 +6,25 @@ set(TRANSLATE_GENERAL_REGISTERS_ONLY
   translate/runtime/indirect_entry.cpp
   translate/runtime/lookup.cpp
   translate/runtime/string_callback.cpp)
+# Where the compiler cannot promise that (clang 14 cannot read libstdc++ 12 so; sanitizers call their runtimes), the
+# thunk saves and restores the vector state around each call.
 if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND NOT UNDERCROFT_SANITIZE)
   set_source_files_properties(${TRANSLATE_GENERAL_REGISTERS_ONLY} PROPERTIES COMPILE_OPTIONS
     "-mgeneral-regs-only;-fno-tree-loop-distribute-patterns")
+  set(save_vectors 0)
+else()
+  set(save_vectors 1)
 endif()
+set_source_files_properties(translate/runtime/thunks.cpp PROPERTIES
+  COMPILE_DEFINITIONS UNDERCROFT_SAVE_VECTORS=${save_vectors})
 set(TRANSLATE_SOURCES
   ${TRANSLATE_GENERAL_REGISTERS_ONLY}
   translate/analyse/flags.cpp
+  translate/analyse/merge.cpp
   translate/cache/block_cache.cpp
   translate/cache/code_memory.cpp
   translate/decode/decoder.cpp
+  translate/decode/registers.cpp
   translate/engine.cpp
   translate/lower/block.cpp
   translate/lower/branch.cpp

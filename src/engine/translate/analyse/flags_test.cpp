@@ -45,8 +45,8 @@ TEST(Flags, ExactPrecisionKeepsThemForWhatMayFault) {
 }
 
 TEST(Flags, IncKeepsCarryAlive) {
-    auto block = decode({0x48, 0xff, 0xc0,          // inc rax
-                         0x48, 0x11, 0xd8});        // adc rax, rbx
+    auto block = decode({0x48, 0xff, 0xc0,    // inc rax
+                         0x48, 0x11, 0xd8});  // adc rax, rbx
     EXPECT_EQ(analyse_flags(block, 0, FlagPrecision::Lazy), static_cast<std::uint32_t>(RFLAGS::CF));
 }
 
@@ -68,25 +68,25 @@ TEST(Decode, ClassifiesByWhatTheInstructionDoes) {
         Kind kind;
     };
     const Case cases[] = {
-        {{0x48, 0x89, 0xd8}, Kind::Copy},                    // mov rax, rbx
-        {{0x55}, Kind::Push},                                // push rbp
-        {{0x66, 0x55}, Kind::Step},                          // push bp
-        {{0x8f, 0x00}, Kind::Step},                          // pop [rax]
+        {{0x48, 0x89, 0xd8}, Kind::Copy},  // mov rax, rbx
+        {{0x55}, Kind::Push},              // push rbp
+        {{0x66, 0x55}, Kind::Step},        // push bp
+        {{0x8f, 0x00}, Kind::Step},        // pop [rax]
         {{0xc3}, Kind::Return},
-        {{0xcb}, Kind::Step},                                // retf
+        {{0xcb}, Kind::Step},  // retf
         {{0xe8, 0, 0, 0, 0}, Kind::CallDirect},
         {{0xff, 0xd0}, Kind::CallIndirect},
         {{0x75, 0x00}, Kind::JumpConditional},
-        {{0xe3, 0x00}, Kind::Step},                          // jrcxz
-        {{0xf3, 0xa4}, Kind::String},                        // rep movsb
-        {{0xa4}, Kind::Step},                                // movsb
-        {{0xfa}, Kind::Step},                                // cli, as user code
-        {{0x0f, 0xa3, 0x08}, Kind::Step},                    // bt [rax], ecx
-        {{0x0f, 0xba, 0x20, 0x01}, Kind::Copy},              // bt [rax], 1
-        {{0x8e, 0xd8}, Kind::Step},                          // mov ds, eax
-        {{0x0f, 0x28, 0xc1}, Kind::Step},                    // movaps: vector state is not assumed usable here
-        {{0xf3, 0x0f, 0x1e, 0xfa}, Kind::Nop},               // endbr64
-        {{0x0f, 0x0b}, Kind::Step},                          // ud2
+        {{0xe3, 0x00}, Kind::Step},              // jrcxz
+        {{0xf3, 0xa4}, Kind::String},            // rep movsb
+        {{0xa4}, Kind::Step},                    // movsb
+        {{0xfa}, Kind::Step},                    // cli, as user code
+        {{0x0f, 0xa3, 0x08}, Kind::Step},        // bt [rax], ecx
+        {{0x0f, 0xba, 0x20, 0x01}, Kind::Copy},  // bt [rax], 1
+        {{0x8e, 0xd8}, Kind::Step},              // mov ds, eax
+        {{0x0f, 0x28, 0xc1}, Kind::Step},        // movaps: vector state is not assumed usable here
+        {{0xf3, 0x0f, 0x1e, 0xfa}, Kind::Nop},   // endbr64
+        {{0x0f, 0x0b}, Kind::Step},              // ud2
     };
     for (const Case& c : cases) {
         auto block = decode(c.code);

@@ -15,12 +15,14 @@ namespace undercroft::translate {
 
 struct Callback;
 
-// What a callback returns in rax:rdx: where generated code goes on, and the value for r10 there (r11 becomes zero).
+// What a callback returns in rax:rdx: where generated code goes on, and the value for r10 there (r11 becomes
+// zero).
 struct Onward {
     HostCode code;
     std::uint64_t r10;
 };
-// Called from generated code by the thunk, guest registers saved in the vCPU, vector state live: general registers only.
+// Called from generated code by the thunk, guest registers saved in the vCPU, vector state live: general
+// registers only.
 using CallbackFunction = Onward (*)(Vcpu& vcpu, Callback& record, std::uint64_t r10) noexcept;
 
 // First member of every record that generated code hands to the thunk.
@@ -32,45 +34,50 @@ struct Block;
 
 // A place in a block that calls the monitor: a missed memory access, or an instruction done by a helper.
 struct Site : Callback {
-    HostCode resume = nullptr;    // the code after it
-    std::uint64_t rip = 0;        // of the guest instruction
-    std::uint8_t length = 0;      // of the guest instruction
-    std::uint8_t size = 0;        // bytes accessed (memory), element width (string), operand width
+    HostCode resume = nullptr;  // the code after it
+    std::uint64_t rip = 0;      // of the guest instruction
+    std::uint8_t length = 0;    // of the guest instruction
+    std::uint16_t size = 0;     // bytes accessed (memory), element width (string), operand width
     Access access = Access::Read;
-    std::uint8_t detail = 0;      // what the helper wants to know besides
-    std::int32_t stack_moved = 0; // indirect branches: what was added to rsp, to take it back
-    bool in_shadow = false;       // the instruction after STI: no interrupt before it has completed
+    std::uint8_t detail = 0;       // what the helper wants to know besides
+    std::int32_t stack_moved = 0;  // indirect branches: what was added to rsp, to take it back
+    bool in_shadow = false;        // the instruction after STI: no interrupt before it has completed
 };
 
 // A direct way out of a block.
 struct BlockExit : Callback {
     Block* from = nullptr;
-    Block* to = nullptr;           // when linked
-    BlockExit* next_incoming = nullptr; // in to's list
-    std::uint64_t target = 0;      // guest RIP
-    HostCode jump = nullptr;       // the 32-bit displacement to patch
-    HostCode guard = nullptr;      // the 32-bit page-instance number to patch; null: same page, no guard
-    HostCode stub = nullptr;       // where the jump goes while unlinked
-    bool flags_kept = false;       // the target may read flags; if not, it must not
-    bool flags_in_host = false;    // link to the entry that expects flags in the host's flags
+    Block* to = nullptr;                 // when linked
+    BlockExit* next_incoming = nullptr;  // in to's list
+    std::uint64_t target = 0;            // guest RIP
+    HostCode jump = nullptr;             // the 32-bit displacement to patch
+    HostCode guard = nullptr;    // the 32-bit page-instance number to patch; null: same page, no guard
+    HostCode stub = nullptr;     // where the jump goes while unlinked
+    bool flags_kept = false;     // the target may read flags; if not, it must not
+    bool flags_in_host = false;  // link to the entry that expects flags in the host's flags
     AccessMode mode = AccessMode::User;  // at the target (STAC and CLAC change it)
 };
+
+// A block whose accesses share checks, or one whose accesses are all checked by themselves.
+enum class Variant : std::uint8_t { Merged, Unmerged };
 
 struct Block {
     std::uint64_t rip = 0;
     std::uint64_t pfn = 0;
     std::uint32_t page_id = 0;
-    std::uint16_t offset = 0;        // in the page
-    std::uint16_t length = 0;        // guest bytes
-    std::uint64_t granules = 0;      // of the page that the translation depends on (peeked ones included)
-    std::uint32_t live_in = 0;       // flags it needs on entry
+    std::uint16_t offset = 0;    // in the page
+    std::uint16_t length = 0;    // guest bytes
+    std::uint64_t granules = 0;  // of the page that the translation depends on (peeked ones included)
+    std::uint32_t live_in = 0;   // flags it needs on entry
     AccessMode mode = AccessMode::User;
+    Variant variant = Variant::Merged;
     bool valid = true;
-    HostCode indirect_entry = nullptr;  // verifies r10 == rip and the page; flags in the frame; made when first wanted
-    HostCode frame_entry = nullptr;     // flags in the frame
-    HostCode host_entry = nullptr;      // flags in the host's flags
+    HostCode indirect_entry =
+        nullptr;  // verifies r10 == rip and the page; flags in the frame; made when first wanted
+    HostCode frame_entry = nullptr;  // flags in the frame
+    HostCode host_entry = nullptr;   // flags in the host's flags
     HostCode code_end = nullptr;
-    BlockExit* incoming = nullptr;        // exits of other blocks linked to this one
+    BlockExit* incoming = nullptr;  // exits of other blocks linked to this one
     Block* next_in_page = nullptr;
 };
 

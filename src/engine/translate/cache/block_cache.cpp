@@ -52,7 +52,7 @@ void BlockCache::grow_blocks() {
 
 void BlockCache::add(Block* block) {
     if ((block_count_ + 1) * 2 > block_table_.size()) grow_blocks();
-    insert(block_table_, std::uint64_t{block->page_id} << 12 | block->offset, block);
+    insert(block_table_, key_of(block->page_id, block->rip, block->variant), block);
     ++block_count_;
     Block*& head = blocks_by_pfn_[block->pfn];
     if (head == nullptr) pfns_.push_back(block->pfn);

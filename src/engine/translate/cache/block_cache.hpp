@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which blocks exist, and every way to find one.
 //
-// A page instance is a (virtual page, physical page, access mode) that code ran in; its number never comes back
-// until the cache is emptied, so that "this virtual page still is that instance" is one compare. Blocks are keyed by
-// (page instance, offset). Blocks of one physical page form a list, for invalidation.
+// A page instance is a (virtual page, physical page, access mode) that code ran in; its number never comes
+// back until the cache is emptied, so that "this virtual page still is that instance" is one compare. Blocks
+// are keyed by (page instance, offset). Blocks of one physical page form a list, for invalidation.
 //
-// find*, link and code_written are called from helpers of generated code: general registers only, no allocation.
+// find*, link and code_written are called from helpers of generated code: general registers only, no
+// allocation.
 
 #pragma once
 
@@ -30,10 +31,10 @@ struct CacheStatistics {
     std::uint64_t blocks = 0;
     std::uint64_t guest_instructions = 0;
     std::uint64_t guest_bytes = 0;
-    std::uint64_t invalidated = 0;       // blocks discarded because their bytes changed
-    std::uint64_t invalidations = 0;     // writes that discarded at least one
-    std::uint64_t code_writes = 0;       // writes that touched granules with code
-    std::uint64_t flushes = 0;           // whole cache emptied
+    std::uint64_t invalidated = 0;    // blocks discarded because their bytes changed
+    std::uint64_t invalidations = 0;  // writes that discarded at least one
+    std::uint64_t code_writes = 0;    // writes that touched granules with code
+    std::uint64_t flushes = 0;        // whole cache emptied
     std::uint64_t links = 0;
 };
 
@@ -46,7 +47,7 @@ public:
     std::uint32_t add_page(std::uint64_t virtual_page, std::uint64_t pfn, AccessMode mode);
     const PageInstance& page(std::uint32_t id) const noexcept { return pages_by_id_[id]; }
 
-    Block* find(std::uint32_t page_id, std::uint64_t rip) const noexcept;
+    Block* find(std::uint32_t page_id, std::uint64_t rip, Variant variant) const noexcept;
     void add(Block* block);
 
     // Patches `exit` to go to `to` directly.
@@ -70,6 +71,10 @@ private:
     static std::uint64_t hash(std::uint64_t key) noexcept {
         key *= 0x9e3779b97f4a7c15;
         return key ^ key >> 29;
+    }
+
+    static std::uint64_t key_of(std::uint32_t page_id, std::uint64_t rip, Variant variant) noexcept {
+        return static_cast<std::uint64_t>(variant) << 63 | std::uint64_t{page_id} << 12 | (rip & 0xfff);
     }
 
     // An open-addressed table: zero keys are free.

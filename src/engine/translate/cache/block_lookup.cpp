@@ -4,9 +4,11 @@
 
 namespace undercroft::translate {
 
-std::uint32_t BlockCache::find_page(std::uint64_t virtual_page, std::uint64_t pfn, AccessMode mode) const noexcept {
+std::uint32_t BlockCache::find_page(std::uint64_t virtual_page, std::uint64_t pfn,
+                                    AccessMode mode) const noexcept {
     std::size_t mask = page_table_.size() - 1;
-    for (std::size_t i = hash(virtual_page ^ pfn << 40 ^ static_cast<std::uint64_t>(mode)) & mask;; i = (i + 1) & mask) {
+    for (std::size_t i = hash(virtual_page ^ pfn << 40 ^ static_cast<std::uint64_t>(mode)) & mask;;
+         i = (i + 1) & mask) {
         std::uint32_t id = page_table_[i];
         if (id == no_page_instance) return no_page_instance;
         const PageInstance& page = pages_by_id_[id];
@@ -14,8 +16,8 @@ std::uint32_t BlockCache::find_page(std::uint64_t virtual_page, std::uint64_t pf
     }
 }
 
-Block* BlockCache::find(std::uint32_t page_id, std::uint64_t rip) const noexcept {
-    std::uint64_t key = std::uint64_t{page_id} << 12 | (rip & 0xfff);
+Block* BlockCache::find(std::uint32_t page_id, std::uint64_t rip, Variant variant) const noexcept {
+    std::uint64_t key = key_of(page_id, rip, variant);
     std::size_t mask = block_table_.size() - 1;
     for (std::size_t i = hash(key) & mask;; i = (i + 1) & mask) {
         const Slot& slot = block_table_[i];
@@ -57,7 +59,7 @@ void BlockCache::discard(Block& block) {
         exit = next;
     }
     block.incoming = nullptr;
-    insert(block_table_, std::uint64_t{block.page_id} << 12 | block.offset, nullptr);
+    insert(block_table_, key_of(block.page_id, block.rip, block.variant), nullptr);
     for (EngineFrame* frame : frames_) {
         HostCode& slot = frame->jump_cache[static_cast<unsigned>(block.mode)][jump_slot(block.rip)];
         if (block.indirect_entry != nullptr && slot == block.indirect_entry) slot = indirect_miss_;

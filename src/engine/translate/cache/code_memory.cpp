@@ -8,8 +8,10 @@ namespace undercroft::translate {
 Result<std::unique_ptr<CodeMemory>> CodeMemory::create() {
     std::unique_ptr<CodeMemory> memory{new CodeMemory};
     memory->memfd_ = Fd{::memfd_create("undercroft-code", MFD_CLOEXEC)};
-    if (!memory->memfd_ || ::ftruncate(memory->memfd_.get(), code_size) != 0) return host_error().in("code cache");
-    void* base = ::mmap(nullptr, code_size + record_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (!memory->memfd_ || ::ftruncate(memory->memfd_.get(), code_size) != 0)
+        return host_error().in("code cache");
+    void* base = ::mmap(nullptr, code_size + record_size, PROT_NONE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (base == MAP_FAILED) return host_error().in("code cache");
     memory->executable_ = static_cast<std::byte*>(base);
     memory->records_ = memory->executable_ + code_size;
@@ -17,7 +19,8 @@ Result<std::unique_ptr<CodeMemory>> CodeMemory::create() {
     if (::mmap(base, code_size, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED) {
         return host_error().in("code cache");
     }
-    if (::mprotect(memory->records_, record_size, PROT_READ | PROT_WRITE) != 0) return host_error().in("code cache");
+    if (::mprotect(memory->records_, record_size, PROT_READ | PROT_WRITE) != 0)
+        return host_error().in("code cache");
     void* view = ::mmap(nullptr, code_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (view == MAP_FAILED) return host_error().in("code cache");
     memory->writable_ = static_cast<std::byte*>(view);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Memory for generated code and its records: one reservation, so that code reaches its records with 32-bit displacements.
+// Memory for generated code and its records: one reservation, so that code reaches its records with 32-bit
+// displacements.
 //
-// Code is a memfd seen through two views: one writable, one executable; never both through one address. The records
-// (call sites, exits) are plain memory right behind the executable view. Both are bump-allocated and
+// Code is a memfd seen through two views: one writable, one executable; never both through one address. The
+// records (call sites, exits) are plain memory right behind the executable view. Both are bump-allocated and
 // freed all at once.
 
 #pragma once
@@ -68,8 +69,8 @@ public:
 private:
     CodeMemory() = default;
     void store32(HostCode site, std::uint32_t v) noexcept {
-        // Aligned or not, x86 makes this visible as a whole unless it straddles a cache line; the only reader is
-        // the thread that stores.
+        // Aligned or not, x86 makes this visible as a whole unless it straddles a cache line; the only reader
+        // is the thread that stores.
         __builtin_memcpy(writable_ + offset_of(site), &v, sizeof v);
     }
 

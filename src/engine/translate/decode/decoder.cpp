@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Decoding and classification. What is not on a list here runs in the single-step executor, which also decides
-// what does not exist on our processor.
+// Decoding and classification. What is not on a list here runs in the single-step executor, which also
+// decides what does not exist on our processor.
 #include "engine/translate/decode/instruction.hpp"
 #include "x86/registers.hpp"
 
@@ -146,7 +146,8 @@ bool is_hint(const ZydisDecodedInstruction& raw) {
 }
 
 bool is_fence(ZydisMnemonic mnemonic) {
-    return mnemonic == ZYDIS_MNEMONIC_LFENCE || mnemonic == ZYDIS_MNEMONIC_SFENCE || mnemonic == ZYDIS_MNEMONIC_MFENCE;
+    return mnemonic == ZYDIS_MNEMONIC_LFENCE || mnemonic == ZYDIS_MNEMONIC_SFENCE ||
+           mnemonic == ZYDIS_MNEMONIC_MFENCE;
 }
 
 // Every explicit register operand must be one that the host may use in the guest's place.
@@ -173,7 +174,8 @@ bool is_far_bit_test(const Instruction& i) {
         case ZYDIS_MNEMONIC_BTS:
         case ZYDIS_MNEMONIC_BTR:
         case ZYDIS_MNEMONIC_BTC:
-            return i.operand[0].type == ZYDIS_OPERAND_TYPE_MEMORY && i.operand[1].type == ZYDIS_OPERAND_TYPE_REGISTER;
+            return i.operand[0].type == ZYDIS_OPERAND_TYPE_MEMORY &&
+                   i.operand[1].type == ZYDIS_OPERAND_TYPE_REGISTER;
         default: return false;
     }
 }
@@ -182,14 +184,16 @@ Kind copy_kind(const Instruction& i, const Assumptions& assumptions) {
     const auto& raw = i.raw;
     if (is_hint(raw)) return Kind::Nop;
     Family family = family_of(raw);
-    bool vector_moves = raw.mnemonic == ZYDIS_MNEMONIC_MOVNTI || is_fence(raw.mnemonic);  // SSE2 by CPUID, integer by nature
+    bool vector_moves =
+        raw.mnemonic == ZYDIS_MNEMONIC_MOVNTI || is_fence(raw.mnemonic);  // SSE2 by CPUID, integer by nature
     bool integer = family == Family::Integer || vector_moves || is_plain_integer(raw.mnemonic) ||
                    is_conditional_move_or_set(raw);
     if (!integer) {
         if (family == Family::Other || is_odd_vector(raw.mnemonic)) return Kind::Step;
         if (!assumptions.vector_usable) return Kind::Step;
         if (family == Family::Avx && !assumptions.avx_usable) return Kind::Step;
-        if (raw.encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX || raw.encoding == ZYDIS_INSTRUCTION_ENCODING_XOP) return Kind::Step;
+        if (raw.encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX || raw.encoding == ZYDIS_INSTRUCTION_ENCODING_XOP)
+            return Kind::Step;
     }
     if (raw.encoding == ZYDIS_INSTRUCTION_ENCODING_3DNOW) return Kind::Step;
     if (!has_ordinary_registers(i)) return Kind::Step;
@@ -200,7 +204,9 @@ Kind copy_kind(const Instruction& i, const Assumptions& assumptions) {
 Kind push_kind(const Instruction& i) {
     const auto& operand = i.operand[0];
     if (i.raw.operand_width != 64) return Kind::Step;
-    if (operand.type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(operand.reg.value) != ZYDIS_REGCLASS_GPR64) return Kind::Step;
+    if (operand.type == ZYDIS_OPERAND_TYPE_REGISTER &&
+        ZydisRegisterGetClass(operand.reg.value) != ZYDIS_REGCLASS_GPR64)
+        return Kind::Step;
     return Kind::Push;
 }
 
@@ -213,7 +219,8 @@ Kind pop_kind(const Instruction& i) {
 
 Kind branch_kind(const Instruction& i) {
     const auto& raw = i.raw;
-    if (raw.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR || i.has_prefix(ZYDIS_ATTRIB_HAS_OPERANDSIZE)) return Kind::Step;
+    if (raw.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR || i.has_prefix(ZYDIS_ATTRIB_HAS_OPERANDSIZE))
+        return Kind::Step;
     bool direct = raw.operand_count > 0 && i.operand[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
     switch (raw.meta.category) {
         case ZYDIS_CATEGORY_CALL: return direct ? Kind::CallDirect : Kind::CallIndirect;
@@ -223,7 +230,8 @@ Kind branch_kind(const Instruction& i) {
             return direct ? Kind::JumpDirect : Kind::JumpIndirect;
         case ZYDIS_CATEGORY_COND_BR:
             // LOOP and JRCXZ read rcx, not flags.
-            return raw.cpu_flags != nullptr && raw.cpu_flags->tested != 0 && raw.opcode != 0xe0 && raw.opcode != 0xe1
+            return raw.cpu_flags != nullptr && raw.cpu_flags->tested != 0 && raw.opcode != 0xe0 &&
+                           raw.opcode != 0xe1
                        ? Kind::JumpConditional
                        : Kind::Step;
         default: return Kind::Step;
@@ -255,7 +263,8 @@ Kind move_kind(const Instruction& i, bool user) {
     const auto& from = i.operand[1];
     if (to.type != ZYDIS_OPERAND_TYPE_REGISTER || from.type != ZYDIS_OPERAND_TYPE_REGISTER) return Kind::Copy;
     auto from_class = ZydisRegisterGetClass(from.reg.value);
-    if (from_class == ZYDIS_REGCLASS_SEGMENT) return i.raw.operand_width == 16 ? Kind::Step : Kind::ReadSystem;
+    if (from_class == ZYDIS_REGCLASS_SEGMENT)
+        return i.raw.operand_width == 16 ? Kind::Step : Kind::ReadSystem;
     if (user) return Kind::Copy;
     switch (from.reg.value) {
         case ZYDIS_REGISTER_CR0:
@@ -287,8 +296,7 @@ Kind kind_of(const Instruction& i, const Assumptions& assumptions, bool user) {
         case ZYDIS_MNEMONIC_CLAC: return user || !assumptions.smap ? Kind::Step : Kind::StacClac;
         case ZYDIS_MNEMONIC_PUSHFQ: return Kind::PushFlags;
         case ZYDIS_MNEMONIC_POPFQ: return Kind::PopFlags;
-        case ZYDIS_MNEMONIC_RDTSC:
-            return !user || assumptions.user_tsc ? Kind::ReadTsc : Kind::Step;
+        case ZYDIS_MNEMONIC_RDTSC: return !user || assumptions.user_tsc ? Kind::ReadTsc : Kind::Step;
         case ZYDIS_MNEMONIC_RDFSBASE:
         case ZYDIS_MNEMONIC_RDGSBASE: return assumptions.fsgsbase ? Kind::ReadSystem : Kind::Step;
         case ZYDIS_MNEMONIC_WRFSBASE:
@@ -305,13 +313,21 @@ Kind kind_of(const Instruction& i, const Assumptions& assumptions, bool user) {
     }
 }
 
+bool clears_undefined_flags(ZydisMnemonic mnemonic) {
+    return mnemonic == ZYDIS_MNEMONIC_AND || mnemonic == ZYDIS_MNEMONIC_OR ||
+           mnemonic == ZYDIS_MNEMONIC_XOR || mnemonic == ZYDIS_MNEMONIC_TEST;
+}
+
 FlagEffects flag_effects(const Instruction& i) {
     FlagEffects effects;
     const auto& raw = i.raw;
     if (const auto* flags = raw.cpu_flags) {
         effects.read = flags->tested & all_flags;
-        effects.written = (flags->modified | flags->set_0 | flags->set_1 | flags->undefined) & all_flags;
-        effects.modifies = effects.written != 0;
+        // "Undefined" flags stay as they were on some processors: let the old values through, but where they
+        // are cleared.
+        std::uint32_t undefined = clears_undefined_flags(raw.mnemonic) ? flags->undefined : 0;
+        effects.written = (flags->modified | flags->set_0 | flags->set_1 | undefined) & all_flags;
+        effects.modifies = ((effects.written | flags->undefined) & all_flags) != 0;
     }
     switch (raw.mnemonic) {
         // A count of zero leaves all flags as they were.
@@ -337,37 +353,25 @@ FlagEffects flag_effects(const Instruction& i) {
             effects.touches = true;
             return effects;
         }
-        // "Undefined" flags stay as they were on some processors: let the old values through.
-        case ZYDIS_MNEMONIC_BSF:
-        case ZYDIS_MNEMONIC_BSR:
-        case ZYDIS_MNEMONIC_TZCNT:
-        case ZYDIS_MNEMONIC_LZCNT:
-        case ZYDIS_MNEMONIC_BT:
-        case ZYDIS_MNEMONIC_BTS:
-        case ZYDIS_MNEMONIC_BTR:
-        case ZYDIS_MNEMONIC_BTC:
-        case ZYDIS_MNEMONIC_DIV:
-        case ZYDIS_MNEMONIC_IDIV:
-            effects.written &= raw.cpu_flags != nullptr ? ~raw.cpu_flags->undefined : ~0u;
-            effects.touches = true;
-            return effects;
         default: break;
     }
-    effects.touches = (effects.read | effects.written) != 0;
+    effects.touches = effects.read != 0 || effects.modifies;
     return effects;
 }
 
 bool is_high_byte(ZydisRegister reg) {
-    return reg == ZYDIS_REGISTER_AH || reg == ZYDIS_REGISTER_CH || reg == ZYDIS_REGISTER_DH || reg == ZYDIS_REGISTER_BH;
+    return reg == ZYDIS_REGISTER_AH || reg == ZYDIS_REGISTER_CH || reg == ZYDIS_REGISTER_DH ||
+           reg == ZYDIS_REGISTER_BH;
 }
 
 }  // namespace
 
 Decoder::Decoder() { ZydisDecoderInit(&decoder_, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64); }
 
-bool Decoder::decode(std::span<const std::byte> bytes, std::uint64_t rip, const Assumptions& assumptions, bool user,
-                     Instruction& out) const {
-    if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder_, bytes.data(), bytes.size(), &out.raw, out.operand.data()))) {
+bool Decoder::decode(std::span<const std::byte> bytes, std::uint64_t rip, const Assumptions& assumptions,
+                     bool user, Instruction& out) const {
+    if (!ZYAN_SUCCESS(
+            ZydisDecoderDecodeFull(&decoder_, bytes.data(), bytes.size(), &out.raw, out.operand.data()))) {
         return false;
     }
     std::memcpy(out.bytes.data(), bytes.data(), out.raw.length);
@@ -379,7 +383,8 @@ bool Decoder::decode(std::span<const std::byte> bytes, std::uint64_t rip, const 
         if (operand.type == ZYDIS_OPERAND_TYPE_MEMORY && operand.mem.type != ZYDIS_MEMOP_TYPE_AGEN) {
             out.memory_operand = static_cast<std::int8_t>(n);
         }
-        if (operand.type == ZYDIS_OPERAND_TYPE_REGISTER && is_high_byte(operand.reg.value)) out.high_byte = true;
+        if (operand.type == ZYDIS_OPERAND_TYPE_REGISTER && is_high_byte(operand.reg.value))
+            out.high_byte = true;
     }
     out.kind = kind_of(out, assumptions, user);
     const auto* memory = out.memory();
@@ -387,9 +392,10 @@ bool Decoder::decode(std::span<const std::byte> bytes, std::uint64_t rip, const 
     out.flags = flag_effects(out);
     out.may_fault = memory != nullptr || (out.kind != Kind::Copy && out.kind != Kind::Nop) ||
                     out.raw.mnemonic == ZYDIS_MNEMONIC_DIV || out.raw.mnemonic == ZYDIS_MNEMONIC_IDIV;
+    out.flags.shown = out.kind == Kind::Step || out.kind == Kind::Syscall || out.kind == Kind::PushFlags;
     bool leaves_flags = out.kind == Kind::Nop || out.kind == Kind::ReadTsc || out.kind == Kind::ReadSystem ||
                         out.kind == Kind::WriteCr3 || out.kind == Kind::WriteSegmentBase;
-    if (leaves_flags) out.flags = {};
+    if (leaves_flags) out.flags = {.shown = out.flags.shown};
     if (out.kind == Kind::PopFlags || out.kind == Kind::Sysret || out.kind == Kind::InterruptReturn) {
         out.flags = {.read = 0, .written = all_flags, .touches = true};
     }

@@ -17,9 +17,9 @@ namespace undercroft::translate {
 
 // Which lowering an instruction goes to.
 enum class Kind : std::uint8_t {
-    Copy,         // runs as it is, with its memory operand redirected
-    BitString,    // bt [m], r and kin: the bit may lie anywhere around the operand
-    Nop,          // no effect at all
+    Copy,       // runs as it is, with its memory operand redirected
+    BitString,  // bt [m], r and kin: the bit may lie anywhere around the operand
+    Nop,        // no effect at all
     Push,
     Pop,
     Leave,
@@ -34,24 +34,25 @@ enum class Kind : std::uint8_t {
     StacClac,
     PushFlags,
     ReadTsc,
-    ReadSystem,   // mov r, sreg; mov r, cr0/2/3/4; rdfsbase, rdgsbase: a field of the vCPU
+    ReadSystem,  // mov r, sreg; mov r, cr0/2/3/4; rdfsbase, rdgsbase: a field of the vCPU
     WriteCr3,
     WriteSegmentBase,  // wrfsbase, wrgsbase
     SwapGs,
-    String,       // rep movs, rep stos
+    String,  // rep movs, rep stos
     Syscall,
     Sysret,
     InterruptReturn,
     PopFlags,
-    Step,         // left to the single-step executor
+    Step,  // left to the single-step executor
 };
 
 // Bits of arithmetic flags, at their places in RFLAGS.
 struct FlagEffects {
     std::uint32_t read = 0;
-    std::uint32_t written = 0;   // always given a new value (defined or not)
-    bool modifies = false;       // may change some, if not always (a shift by cl)
-    bool touches = false;        // anything at all: the host's flags must be the guest's before
+    std::uint32_t written = 0;  // always given a new value (defined or not)
+    bool modifies = false;      // may change some, if not always (a shift by cl)
+    bool shown = false;         // the monitor or the guest sees the whole register: it must be in the frame
+    bool touches = false;       // anything at all: the host's flags must be the guest's before
 };
 
 struct Instruction {
@@ -64,20 +65,27 @@ struct Instruction {
     std::int8_t memory_operand = -1;  // index of the explicit memory operand that is really accessed, or -1
     bool high_byte = false;           // names ah, ch, dh or bh: cannot take a REX prefix
     bool may_fault = false;           // may reach the monitor or a fault: exact flags are wanted here
-    std::uint32_t live_after = 0;     // flags that may be read after this instruction (analyse fills it in)
+    std::int8_t group = -1;           // of accesses that share a check (merge_accesses)
+    bool leads_group = false;
+    std::uint32_t live_after = 0;  // flags that may be read after this instruction (analyse fills it in)
 
     std::uint64_t next_rip() const { return rip + raw.length; }
     bool has_prefix(ZydisInstructionAttributes attribute) const { return (raw.attributes & attribute) != 0; }
-    const ZydisDecodedOperand* memory() const { return memory_operand < 0 ? nullptr : &operand[static_cast<std::size_t>(memory_operand)]; }
+    const ZydisDecodedOperand* memory() const {
+        return memory_operand < 0 ? nullptr : &operand[static_cast<std::size_t>(memory_operand)];
+    }
     // The target of a direct branch.
-    std::uint64_t branch_target() const { return next_rip() + static_cast<std::uint64_t>(raw.raw.imm[0].value.s); }
+    std::uint64_t branch_target() const {
+        return next_rip() + static_cast<std::uint64_t>(raw.raw.imm[0].value.s);
+    }
 };
 
-// What the guest's control registers let translated code assume; a change of any of these discards all translations.
+// What the guest's control registers let translated code assume; a change of any of these discards all
+// translations.
 struct Assumptions {
-    bool vector_usable = false;   // CR0.EM, TS clear; CR4.OSFXSR set
-    bool avx_usable = false;      // and CR4.OSXSAVE, XCR0.AVX
-    bool user_tsc = true;         // CR4.TSD clear
+    bool vector_usable = false;  // CR0.EM, TS clear; CR4.OSFXSR set
+    bool avx_usable = false;     // and CR4.OSXSAVE, XCR0.AVX
+    bool user_tsc = true;        // CR4.TSD clear
     bool smap = false;
     bool fsgsbase = false;
     bool operator==(const Assumptions&) const = default;
@@ -87,8 +95,8 @@ class Decoder {
 public:
     Decoder();
     // Decodes the instruction at the start of `bytes`. False: not decodable within `bytes`.
-    bool decode(std::span<const std::byte> bytes, std::uint64_t rip, const Assumptions& assumptions, bool user,
-                Instruction& out) const;
+    bool decode(std::span<const std::byte> bytes, std::uint64_t rip, const Assumptions& assumptions,
+                bool user, Instruction& out) const;
 
 private:
     ZydisDecoder decoder_;

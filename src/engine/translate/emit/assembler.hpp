@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The emitter: the forms of x86-64 instructions that the translator itself needs, as bytes.
 //
-// Writes into a buffer that the caller sized generously; running over it is a CHECK. Code is position-independent
-// within the buffer; `origin` is the address at which the buffer's first byte will execute.
-// Source: Intel SDM vol. 2A chapter 2.
+// Writes into a buffer that the caller sized generously; running over it is a CHECK. Code is
+// position-independent within the buffer; `origin` is the address at which the buffer's first byte will
+// execute. Source: Intel SDM vol. 2A chapter 2.
 
 #pragma once
 
@@ -62,8 +62,9 @@ public:
         size_ += sizeof(T);
     }
 
-    // --- general forms ---------------------------------------------------------------------------------------
-    // [prefix] [REX] opcode ModRM: `opcode` holds up to three bytes, e.g. 0x0fb7; prefix 0: none.
+    // --- general forms
+    // --------------------------------------------------------------------------------------- [prefix] [REX]
+    // opcode ModRM: `opcode` holds up to three bytes, e.g. 0x0fb7; prefix 0: none.
     void op_rm(unsigned prefix, bool wide, unsigned opcode, int reg, const Mem& m) {
         if (m.gs) byte(0x65);
         if (prefix != 0) byte(prefix);
@@ -81,7 +82,8 @@ public:
         byte(static_cast<unsigned>(0xc0 | (reg & 7) << 3 | (rm & 7)));
     }
 
-    // --- moves -----------------------------------------------------------------------------------------------
+    // --- moves
+    // -----------------------------------------------------------------------------------------------
     void load(int reg, const Mem& m) { op_rm(0, true, 0x8b, reg, m); }
     void load32(int reg, const Mem& m) { op_rm(0, false, 0x8b, reg, m); }
     void load16_zero_extended(int reg, const Mem& m) { op_rm(0, false, 0x0fb7, reg, m); }
@@ -129,7 +131,8 @@ public:
     }
     void xchg(const Mem& m, int reg) { op_rm(0, true, 0x87, reg, m); }
 
-    // --- arithmetic ------------------------------------------------------------------------------------------
+    // --- arithmetic
+    // ------------------------------------------------------------------------------------------
     void alu(Alu op, int reg, const Mem& m) { op_rm(0, true, static_cast<unsigned>(op) << 3 | 3, reg, m); }
     void alu(Alu op, int reg, int rm) { op_rr(0, true, static_cast<unsigned>(op) << 3 | 3, reg, rm); }
     void alu_imm(Alu op, int reg, std::int32_t imm) { alu_imm_sized(true, op, reg, imm); }
@@ -138,8 +141,10 @@ public:
     void alu32_imm(Alu op, const Mem& m, std::int32_t imm) {
         bool small = imm >= -128 && imm <= 127;
         op_rm(0, false, small ? 0x83 : 0x81, static_cast<int>(op), m);
-        if (small) byte(static_cast<unsigned>(imm) & 0xff);
-        else value(imm);
+        if (small)
+            byte(static_cast<unsigned>(imm) & 0xff);
+        else
+            value(imm);
     }
     // Always with a 32-bit immediate, to be patched; returns the immediate's offset.
     std::size_t cmp32_imm_patchable(const Mem& m, std::uint32_t imm) {
@@ -169,7 +174,8 @@ public:
     void sar_imm(int reg, unsigned count) { shift_imm(7, reg, count); }
     void movsxd(int to, int from) { op_rr(0, true, 0x63, to, from); }
 
-    // --- flags -----------------------------------------------------------------------------------------------
+    // --- flags
+    // -----------------------------------------------------------------------------------------------
     void lahf() { byte(0x9f); }
     void sahf() { byte(0x9e); }
     void seto_al() { op_rr(0, false, 0x0f90, 0, 0); }
@@ -178,8 +184,9 @@ public:
         byte(imm);
     }
 
-    // --- control ---------------------------------------------------------------------------------------------
-    // All jumps have 32-bit displacements; the functions return the offset of the displacement for later binding.
+    // --- control
+    // --------------------------------------------------------------------------------------------- All jumps
+    // have 32-bit displacements; the functions return the offset of the displacement for later binding.
     std::size_t jmp() {
         byte(0xe9);
         value(std::int32_t{0});
@@ -224,27 +231,7 @@ public:
         nops((boundary - position % boundary) % boundary);
     }
 
-    static constexpr bool fits_int32(std::uint64_t v) {
-        auto s = static_cast<std::int64_t>(v);
-        return s >= std::numeric_limits<std::int32_t>::min() && s <= std::numeric_limits<std::int32_t>::max();
-    }
-
-private:
-    void alu_imm_sized(bool wide, Alu op, int reg, std::int32_t imm) {
-        bool small = imm >= -128 && imm <= 127;
-        op_rr(0, wide, small ? 0x83 : 0x81, static_cast<int>(op), reg);
-        if (small) byte(static_cast<unsigned>(imm) & 0xff);
-        else value(imm);
-    }
-    void rex(bool wide, int reg, int index, int base, bool force) {
-        unsigned bits = (wide ? 8u : 0u) | (reg & 8 ? 4u : 0u) | (index & 8 ? 2u : 0u) | (base & 8 ? 1u : 0u);
-        if (bits != 0 || force) byte(0x40 | bits);
-    }
-    void opcode_bytes(unsigned opcode) {
-        if (opcode > 0xffff) byte(opcode >> 16 & 0xff);
-        if (opcode > 0xff) byte(opcode >> 8 & 0xff);
-        byte(opcode & 0xff);
-    }
+    // ModRM, SIB and displacement of a memory operand.
     void modrm(int reg, const Mem& m) {
         auto r = static_cast<unsigned>(reg & 7) << 3;
         if (m.base == Mem::none && m.index == Mem::none) {
@@ -273,6 +260,29 @@ private:
         if (mod == 0x80) value(m.disp);
     }
 
+    static constexpr bool fits_int32(std::uint64_t v) {
+        auto s = static_cast<std::int64_t>(v);
+        return s >= std::numeric_limits<std::int32_t>::min() && s <= std::numeric_limits<std::int32_t>::max();
+    }
+
+private:
+    void alu_imm_sized(bool wide, Alu op, int reg, std::int32_t imm) {
+        bool small = imm >= -128 && imm <= 127;
+        op_rr(0, wide, small ? 0x83 : 0x81, static_cast<int>(op), reg);
+        if (small)
+            byte(static_cast<unsigned>(imm) & 0xff);
+        else
+            value(imm);
+    }
+    void rex(bool wide, int reg, int index, int base, bool force) {
+        unsigned bits = (wide ? 8u : 0u) | (reg & 8 ? 4u : 0u) | (index & 8 ? 2u : 0u) | (base & 8 ? 1u : 0u);
+        if (bits != 0 || force) byte(0x40 | bits);
+    }
+    void opcode_bytes(unsigned opcode) {
+        if (opcode > 0xffff) byte(opcode >> 16 & 0xff);
+        if (opcode > 0xff) byte(opcode >> 8 & 0xff);
+        byte(opcode & 0xff);
+    }
     std::span<std::byte> buffer_;
     HostCode origin_;
     std::size_t size_ = 0;

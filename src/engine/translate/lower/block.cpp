@@ -5,11 +5,13 @@
 namespace undercroft::translate {
 namespace {
 
-// Does the block want its flags in the host's at the start? Only if they are used before a check would destroy them.
+// Does the block want its flags in the host's at the start? Only if they are used before a check would
+// destroy them.
 bool begins_with_flags(std::span<const Instruction> instructions, std::uint32_t live_in) {
     if (live_in == 0) return false;
     for (const Instruction& i : instructions) {
-        bool checks = i.memory() != nullptr || (i.kind != Kind::Copy && i.kind != Kind::Nop && i.kind != Kind::JumpConditional);
+        bool checks = i.memory() != nullptr ||
+                      (i.kind != Kind::Copy && i.kind != Kind::Nop && i.kind != Kind::JumpConditional);
         if (i.flags.touches && i.flags.read != 0 && !checks) return true;
         if (checks || i.flags.touches) return false;
     }
@@ -18,14 +20,17 @@ bool begins_with_flags(std::span<const Instruction> instructions, std::uint32_t 
 
 }  // namespace
 
-Lowering::Lowering(CodeMemory& memory, const Thunks& thunks, Block& block, std::vector<FaultPoint>& fault_points)
+Lowering::Lowering(CodeMemory& memory, const Thunks& thunks, Block& block,
+                   std::vector<FaultPoint>& fault_points)
     : memory_{memory},
       thunks_{thunks},
       block_{block},
       fault_points_{fault_points},
       as_{memory.writable_rest(), memory.next()} {}
 
-void Lowering::lower(std::span<Instruction> instructions, std::uint32_t live_in, const Edges& edges) {
+void Lowering::lower(std::span<Instruction> instructions, const AccessGroups& groups, std::uint32_t live_in,
+                     const Edges& edges) {
+    groups_ = groups;
     prologue(instructions, live_in);
     for (const Instruction& i : instructions) {
         one(i, edges);
@@ -79,7 +84,8 @@ void Lowering::one(const Instruction& i, const Edges& edges) {
         case Kind::WriteCr3: callback(i, write_cr3, 0, register_detail(i.operand[1])); break;
         case Kind::WriteSegmentBase: {
             bool fs = i.raw.mnemonic == ZYDIS_MNEMONIC_WRFSBASE;
-            callback(i, fs ? write_fs_base : write_gs_base, i.raw.operand_width / 8u, register_detail(i.operand[0]));
+            callback(i, fs ? write_fs_base : write_gs_base, i.raw.operand_width / 8u,
+                     register_detail(i.operand[0]));
             break;
         }
         case Kind::Push: push(i); break;

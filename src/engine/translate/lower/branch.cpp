@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Branches, and the ways out of a block.
 //
-// Direct exits start at a stub and are linked to their target when first taken. Within a page they go there freely; to another page
-// through a guard: "the target's virtual page still is this page instance". Backward ones poll the attention word, so that
-// every loop does. Indirect ones go through the jump cache, whose entries verify themselves and poll.
+// Direct exits start at a stub and are linked to their target when first taken. Within a page they go there
+// freely; to another page through a guard: "the target's virtual page still is this page instance". Backward
+// ones poll the attention word, so that every loop does. Indirect ones go through the jump cache, whose
+// entries verify themselves and poll.
 #include "engine/translate/lower/lowering.hpp"
 
 namespace undercroft::translate {
@@ -13,7 +14,9 @@ constexpr std::uint32_t every_flag = static_cast<std::uint32_t>(RFLAGS::Arithmet
 constexpr Mem operand_field = engine_field(offsetof(EngineFrame, operand));
 
 Condition condition_of(const Instruction& i) { return static_cast<Condition>(i.raw.opcode & 0xf); }
-Condition inverse(Condition condition) { return static_cast<Condition>(static_cast<unsigned>(condition) ^ 1); }
+Condition inverse(Condition condition) {
+    return static_cast<Condition>(static_cast<unsigned>(condition) ^ 1);
+}
 
 }  // namespace
 
@@ -41,7 +44,8 @@ void Lowering::exit_to(const Instruction& i, std::uint64_t target, std::uint32_t
         exit->flags_kept = live != 0;
         std::size_t jump = as_.jmp();
         exit->jump = as_.address(jump);
-        cold_.push_back({.jumps = {jump}, .record = exit, .exit = exit, .save_flags = flags_in_host && !in_frame_});
+        cold_.push_back(
+            {.jumps = {jump}, .record = exit, .exit = exit, .save_flags = flags_in_host && !in_frame_});
         return;
     }
     save_flags(live);
@@ -74,7 +78,8 @@ void Lowering::jump_conditional(const Instruction& i, const Edges& edges) {
         exit->flags_kept = flags_in_host;
         std::size_t jump = as_.jcc(condition_of(i));
         exit->jump = as_.address(jump);
-        cold_.push_back({.jumps = {jump}, .record = exit, .exit = exit, .save_flags = flags_in_host && !in_frame});
+        cold_.push_back(
+            {.jumps = {jump}, .record = exit, .exit = exit, .save_flags = flags_in_host && !in_frame});
     } else {
         std::size_t over = as_.jcc(inverse(condition_of(i)));
         exit_to(i, target, edges.taken_live, block_.mode);
@@ -91,8 +96,9 @@ void Lowering::go_indirect(const Instruction& i, std::int32_t stack_moved) {
     site->stack_moved = stack_moved;
     as_.store32_imm(engine_field(offsetof(EngineFrame, branch_record)), memory_.record_offset(site));
     constexpr auto index_mask = static_cast<std::int32_t>(EngineFrame::jump_cache_size - 1);
-    std::size_t array = offsetof(EngineFrame, jump_cache) +
-                        static_cast<std::size_t>(block_.mode) * EngineFrame::jump_cache_size * sizeof(HostCode);
+    std::size_t array = offsetof(EngineFrame, jump_cache) + static_cast<std::size_t>(block_.mode) *
+                                                                EngineFrame::jump_cache_size *
+                                                                sizeof(HostCode);
     as_.mov32(scratch1, scratch0);
     as_.alu32_imm(Alu::And, scratch1, index_mask);
     Mem slot = engine_field(array);

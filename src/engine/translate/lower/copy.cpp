@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Instructions that run as they are: same bytes, with the memory operand redirected to checked host memory and r10, r11
-// brought from and returned to their homes.
+// Instructions that run as they are: same bytes, with the memory operand redirected to checked host memory
+// and r10, r11 brought from and returned to their homes.
 #include "engine/translate/lower/lowering.hpp"
 
 namespace undercroft::translate {
@@ -85,7 +85,10 @@ void Lowering::copy_registers(const Instruction& i) {
     Borrowed high = use_of(i, scratch1);
     prepare_flags_for(i, true);
     if (low.used) as_.load(scratch0, home(scratch0));
-    if (high.used) as_.load(scratch1, home(scratch1));
+    if (high.used) {
+        distance_in_scratch1_ = -1;
+        as_.load(scratch1, home(scratch1));
+    }
     std::size_t begin = as_.size();
     emit_bytes(i);
     note_fault_point(i, begin, -1);
@@ -97,7 +100,8 @@ void Lowering::lea(const Instruction& i) {
     // RIP-relative or with r10, r11: compute by hand; otherwise the bytes do.
     const auto& m = i.operand[1].mem;
     int to = gpr_number(i.operand[0].reg.value);
-    bool by_hand = m.base == ZYDIS_REGISTER_RIP || m.base == ZYDIS_REGISTER_EIP || to == scratch0 || to == scratch1;
+    bool by_hand =
+        m.base == ZYDIS_REGISTER_RIP || m.base == ZYDIS_REGISTER_EIP || to == scratch0 || to == scratch1;
     for (auto reg : {m.base, m.index}) {
         int n = reg == ZYDIS_REGISTER_NONE ? -1 : gpr_number(reg);
         by_hand = by_hand || n == scratch0 || n == scratch1;
@@ -111,8 +115,10 @@ void Lowering::lea(const Instruction& i) {
     effective_address(i, plain);
     bool is_home = to == scratch0 || to == scratch1;
     if (i.raw.operand_width == 64) {
-        if (is_home) as_.store(home(to), scratch0);
-        else as_.mov(to, scratch0);
+        if (is_home)
+            as_.store(home(to), scratch0);
+        else
+            as_.mov(to, scratch0);
     } else if (i.raw.operand_width == 32) {
         as_.mov32(is_home ? scratch0 : to, scratch0);
         if (is_home) as_.store(home(to), scratch0);
@@ -125,33 +131,26 @@ void Lowering::lea(const Instruction& i) {
 
 void Lowering::copy_with_memory(const Instruction& i) {
     const auto& operand = *i.memory();
-    save_flags(live_before(i));
-    effective_address(i, operand.mem);
-    check(i, access_of(i), operand.size / 8u);
-
+    Mem checked{.base = scratch0, .index = scratch1};
+    if (i.group >= 0) {
+        checked = reach_in_group(i, static_cast<std::int32_t>(operand.mem.disp.value));
+    } else {
+        save_flags(live_before(i));
+        effective_address(i, operand.mem);
+        check(i, access_of(i), operand.size / 8u);
+    }
     Borrowed low = use_of(i, scratch0);
     Borrowed high = use_of(i, scratch1);
-    int base = scratch0;
-    int index = scratch1;
     int lent = -1;
-    bool two_needed = low.used && high.used;
-    if (two_needed || i.high_byte) {
-        lent = lendable(i);
-        as_.store(lent_register, lent);
-        as_.lea(lent, Mem{.base = scratch0, .index = scratch1});
-        base = lent;
-        index = Mem::none;
-    } else if (low.used || high.used) {
-        base = low.used ? scratch1 : scratch0;
-        as_.lea(base, Mem{.base = scratch0, .index = scratch1});
-        index = Mem::none;
-    }
-    bool scratch1_free = base != scratch1 && index != scratch1;
-    prepare_flags_for(i, scratch1_free);
+    Mem to = place_operand(i, checked, lent);
+    prepare_flags_for(i, to.base != scratch1 && to.index != scratch1);
     if (low.used) as_.load(scratch0, home(scratch0));
-    if (high.used) as_.load(scratch1, home(scratch1));
+    if (high.used) {
+        distance_in_scratch1_ = -1;
+        as_.load(scratch1, home(scratch1));
+    }
     std::size_t begin = as_.size();
-    emit_with_memory(i, base, index);
+    emit_with_memory(i, to);
     note_fault_point(i, begin, lent);
     if (lent >= 0) as_.load(lent, lent_register);
     if (low.written) as_.store(home(scratch0), scratch0);
@@ -168,14 +167,18 @@ void Lowering::bit_string(const Instruction& i) {
     effective_address(i, operand.mem);
     if (at_home) as_.load(scratch1, home(source));
     int bit = at_home ? scratch1 : source;
-    if (wide) as_.mov(scratch1, bit);
-    else as_.movsxd(scratch1, bit);
+    if (wide)
+        as_.mov(scratch1, bit);
+    else
+        as_.movsxd(scratch1, bit);
     as_.sar_imm(scratch1, wide ? 6 : 5);
     as_.lea(scratch0, Mem{.base = scratch0, .index = scratch1, .scale = wide ? 3u : 2u});
     check(i, access_of(i), wide ? 8 : 4);
     as_.lea(scratch0, Mem{.base = scratch0, .index = scratch1});
-    if (at_home) as_.load32(scratch1, home(source));
-    else as_.mov32(scratch1, source);
+    if (at_home)
+        as_.load32(scratch1, home(source));
+    else
+        as_.mov32(scratch1, source);
     as_.alu32_imm(Alu::And, scratch1, wide ? 63 : 31);
     if ((i.live_after & ~i.flags.written) != 0) need_flags_keeping_scratch();
     if (i.has_prefix(ZYDIS_ATTRIB_HAS_LOCK)) as_.byte(0xf0);
@@ -183,8 +186,31 @@ void Lowering::bit_string(const Instruction& i) {
     flags_written();
 }
 
-// The instruction's bytes with its memory operand replaced by [base] or [base + index].
-void Lowering::emit_with_memory(const Instruction& i, int base, int index) {
+// An addressing form that leaves free the registers the instruction itself names: r10 and r11 when they are
+// operands, and everything that needs REX beside a high-byte register.
+Mem Lowering::place_operand(const Instruction& i, const Mem& checked, int& lent) {
+    bool low = names(i, scratch0);
+    bool high = names(i, scratch1);
+    if ((low && high) || i.high_byte) {
+        lent = lendable(i);
+        as_.store(lent_register, lent);
+        as_.lea(lent, checked);
+        return Mem{.base = lent};
+    }
+    bool uses_low = checked.base == scratch0;
+    if (high || (low && uses_low)) {
+        int base = high ? scratch0 : scratch1;
+        if (base == scratch1) distance_in_scratch1_ = -1;
+        as_.lea(base, checked);
+        return Mem{.base = base};
+    }
+    return checked;
+}
+
+// The instruction's bytes with its memory operand replaced by host memory.
+void Lowering::emit_with_memory(const Instruction& i, const Mem& to) {
+    int base = to.base;
+    int index = to.index;
     const auto& raw = i.raw.raw;
     const auto* bytes = i.bytes.data();
     for (unsigned n = 0; n < raw.prefix_count; ++n) {
@@ -216,13 +242,7 @@ void Lowering::emit_with_memory(const Instruction& i, int base, int index) {
         opcode_begin = has_rex ? raw.rex.offset + 1u : raw.prefix_count;
     }
     for (unsigned n = opcode_begin; n < raw.modrm.offset; ++n) as_.byte(bytes[n]);
-    auto reg = static_cast<unsigned>(raw.modrm.reg & 7) << 3;
-    if (index != Mem::none) {
-        as_.byte(reg | 4);
-        as_.byte(static_cast<unsigned>(index & 7) << 3 | static_cast<unsigned>(base & 7));
-    } else {
-        as_.byte(reg | static_cast<unsigned>(base & 7));
-    }
+    as_.modrm(raw.modrm.reg, to);
     unsigned tail = raw.modrm.offset + 1u + (raw.sib.offset != 0 ? 1u : 0u) + raw.disp.size / 8u;
     for (unsigned n = tail; n < i.raw.length; ++n) as_.byte(bytes[n]);
 }

@@ -24,6 +24,7 @@ void frame_to_flags(Assembler& as) {
 void Lowering::save_flags(std::uint32_t live) {
     if (live == 0 || in_frame_) return;
     CHECK(in_host_, "live flags are nowhere");
+    distance_in_scratch1_ = -1;
     as_.mov(scratch1, rax);
     flags_to_frame(as_);
     as_.mov(rax, scratch1);
@@ -33,6 +34,7 @@ void Lowering::save_flags(std::uint32_t live) {
 void Lowering::need_flags() {
     if (in_host_) return;
     CHECK(in_frame_, "wanted flags are nowhere");
+    distance_in_scratch1_ = -1;
     as_.mov(scratch1, rax);
     frame_to_flags(as_);
     as_.mov(rax, scratch1);
@@ -48,12 +50,15 @@ void Lowering::need_flags_keeping_scratch() {
     in_host_ = true;
 }
 
-// An instruction that reads flags, or leaves some live ones alone while writing others, needs them in the host.
+// An instruction that reads flags, or leaves some live ones alone while writing others, needs them in the
+// host.
 void Lowering::prepare_flags_for(const Instruction& i, bool scratch1_free) {
     if (!i.flags.touches) return;
     if (i.flags.read == 0 && (i.live_after & ~i.flags.written) == 0) return;
-    if (scratch1_free) need_flags();
-    else need_flags_keeping_scratch();
+    if (scratch1_free)
+        need_flags();
+    else
+        need_flags_keeping_scratch();
 }
 
 }  // namespace undercroft::translate

@@ -1,18 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 // From analysed guest instructions to host code: one Lowering per block.
 //
-// Host registers while generated code runs: every guest register in its namesake except r10 and r11, which live in the frame;
-// host r10 and r11 are scratch between instructions. Within an instruction nothing guest-visible changes before
-// all its checks have passed, so that a callback in a check sees the state before the instruction.
+// Host registers while generated code runs: every guest register in its namesake except r10 and r11, which
+// live in the frame; host r10 and r11 are scratch between instructions. Within an instruction nothing
+// guest-visible changes before all its checks have passed, so that a callback in a check sees the state
+// before the instruction.
 //
-// Arithmetic flags are in the host's flags (`in_host_`), in the frame (`in_frame_`), or in both; in neither only
-// when nobody will read them.
+// Arithmetic flags are in the host's flags (`in_host_`), in the frame (`in_frame_`), or in both; in neither
+// only when nobody will read them.
 
 #pragma once
 
+#include "engine/translate/analyse/merge.hpp"
 #include "engine/translate/cache/block.hpp"
 #include "engine/translate/cache/code_memory.hpp"
 #include "engine/translate/decode/instruction.hpp"
+#include "engine/translate/decode/registers.hpp"
 #include "engine/translate/emit/assembler.hpp"
 #include "engine/translate/runtime/callbacks.hpp"
 #include "engine/translate/runtime/frame.hpp"
@@ -25,17 +28,15 @@
 
 namespace undercroft::translate {
 
-// A host instruction whose fault is the guest's (#DE, #GP of alignment, SIMD exceptions): see runtime/signals.
+// A host instruction whose fault is the guest's (#DE, #GP of alignment, SIMD exceptions): see
+// runtime/signals.
 struct FaultPoint {
     std::uint32_t begin = 0;  // offsets in the code view
     std::uint32_t end = 0;
     bool flags_in_host = false;
-    std::int8_t lent = -1;    // the guest register that was lent as scratch
+    std::int8_t lent = -1;  // the guest register that was lent as scratch
     std::uint64_t rip = 0;
 };
-
-// The general register number of an operand register, or -1: r10b, r10w, r10d, r10 are all 10.
-int gpr_number(ZydisRegister reg);
 
 class Lowering {
 public:
@@ -47,17 +48,18 @@ public:
         std::uint32_t next_live = 0;
     };
     // Emits the whole block and fills in its entries. `live_in` as analyse_flags gave it.
-    void lower(std::span<Instruction> instructions, std::uint32_t live_in, const Edges& edges);
+    void lower(std::span<Instruction> instructions, const AccessGroups& groups, std::uint32_t live_in,
+               const Edges& edges);
 
 private:
     // Code behind the block that hands a record to the thunk.
     struct ColdStub {
         std::array<std::size_t, 2> jumps{};  // displacements to bind to the stub; zero: none
         Callback* record = nullptr;
-        BlockExit* exit = nullptr;                // the same record, when it is an exit
-        std::size_t tag_offset = 0;          // a missed access: the TLB tag that was subtracted from the address
-        std::uint64_t poll_rip = 0;          // without a record: attention is wanted, go on there later
-        bool save_flags = false;             // the flags are in the host only
+        BlockExit* exit = nullptr;   // the same record, when it is an exit
+        std::size_t tag_offset = 0;  // a missed access: the TLB tag that was subtracted from the address
+        std::uint64_t poll_rip = 0;  // without a record: attention is wanted, go on there later
+        bool save_flags = false;     // the flags are in the host only
     };
 
     // --- block.cpp
@@ -67,20 +69,28 @@ private:
     void host_entry_stub();
 
     // --- flags.cpp
-    void save_flags(std::uint32_t live);   // before something that destroys host flags; uses scratch1
-    void need_flags();                     // make the host's flags the guest's; uses scratch1
-    void need_flags_keeping_scratch();     // the same, through the frame
+    void save_flags(std::uint32_t live);  // before something that destroys host flags; uses scratch1
+    void need_flags();                    // make the host's flags the guest's; uses scratch1
+    void need_flags_keeping_scratch();    // the same, through the frame
     void clobber_flags() { in_host_ = false; }
     void flags_written() {
         in_host_ = true;
         in_frame_ = false;
     }
     void prepare_flags_for(const Instruction& i, bool scratch1_free);
-    static std::uint32_t live_before(const Instruction& i) { return i.flags.read | (i.live_after & ~i.flags.written); }
+    static std::uint32_t live_before(const Instruction& i) {
+        if (i.flags.shown) return static_cast<std::uint32_t>(RFLAGS::Arithmetic);
+        return i.flags.read | (i.live_after & ~i.flags.written);
+    }
 
     // --- memory.cpp
     void effective_address(const Instruction& i, const ZydisDecodedOperandMem& m);  // into scratch0
-    void check(const Instruction& i, Access access, unsigned size);  // scratch0 = address -> scratch0 + scratch1
+    void check(const Instruction& i, Access access,
+               unsigned size);  // scratch0 = address -> scratch0 + scratch1
+    // Checked host memory for an access at [base + disp], by the group's check or one of its own. Saves live
+    // flags if it checks.
+    Mem reach(const Instruction& i, Access access, unsigned size, int base, std::int32_t disp);
+    Mem reach_in_group(const Instruction& i, std::int32_t disp);
 
     // --- copy.cpp
     void copy(const Instruction& i);
@@ -89,15 +99,17 @@ private:
     void lea(const Instruction& i);
     void bit_string(const Instruction& i);
     void emit_bytes(const Instruction& i);
-    void emit_with_memory(const Instruction& i, int base, int index);
+    void emit_with_memory(const Instruction& i, const Mem& to);
+    Mem place_operand(const Instruction& i, const Mem& checked, int& lent);
     void note_fault_point(const Instruction& i, std::size_t begin, int lent);
 
     // --- stack.cpp
     void push(const Instruction& i);
     void pop(const Instruction& i);
     void leave(const Instruction& i);
-    void store_checked_imm(std::uint64_t value);  // 8 bytes at scratch0 + scratch1
-    void store_checked_register(int reg);
+    void store_imm_at(Mem to, std::uint64_t value);  // 8 bytes at what reach() gave
+    void store_register_at(Mem to, int reg);
+    void load_register_from(int reg, Mem from);
     void load_operand_to_frame(const Instruction& i, const ZydisDecodedOperand& operand);
 
     // --- branch.cpp
@@ -110,7 +122,9 @@ private:
     // Target in scratch0, flags saved; `stack_moved`: what the instruction has added to rsp already.
     void go_indirect(const Instruction& i, std::int32_t stack_moved);
     void exit_to(const Instruction& i, std::uint64_t target, std::uint32_t live, AccessMode mode);
-    bool is_plain_exit(const Instruction& i, std::uint64_t target) const { return same_page(target) && target > i.rip; }
+    bool is_plain_exit(const Instruction& i, std::uint64_t target) const {
+        return same_page(target) && target > i.rip;
+    }
     BlockExit* new_exit(std::uint64_t target, AccessMode mode, bool flags_in_host);
     void poll(std::uint64_t rip);
     void push_return_address(const Instruction& i);
@@ -126,7 +140,8 @@ private:
         return static_cast<unsigned>(gpr_number(operand.reg.value));
     }
 
-    Site* new_site(const Instruction& i, CallbackFunction function, unsigned size, Access access, unsigned detail);
+    Site* new_site(const Instruction& i, CallbackFunction function, unsigned size, Access access,
+                   unsigned detail);
     bool same_page(std::uint64_t rip) const { return (rip ^ block_.rip) >> 12 == 0; }
 
     CodeMemory& memory_;
@@ -137,7 +152,9 @@ private:
     std::vector<ColdStub> cold_;
     bool in_host_ = false;
     bool in_frame_ = true;
-    bool in_shadow_ = false;  // lowering the instruction after STI
+    AccessGroups groups_;
+    int distance_in_scratch1_ = -1;  // the group whose distance scratch1 still holds
+    bool in_shadow_ = false;         // lowering the instruction after STI
 };
 
 }  // namespace undercroft::translate

@@ -4,23 +4,10 @@
 
 namespace undercroft::translate {
 
-int gpr_number(ZydisRegister reg) {
-    switch (ZydisRegisterGetClass(reg)) {
-        case ZYDIS_REGCLASS_GPR16:
-        case ZYDIS_REGCLASS_GPR32:
-        case ZYDIS_REGCLASS_GPR64: return ZydisRegisterGetId(reg);
-        case ZYDIS_REGCLASS_GPR8: {
-            // al cl dl bl, then ah ch dh bh, then spl bpl sil dil, then r8b..
-            int id = ZydisRegisterGetId(reg);
-            return id < 4 ? id : id < 8 ? id - 4 : id - 4;
-        }
-        default: return -1;
-    }
-}
-
-// Leaves the guest address in scratch0. Reads no memory but the frame; may use scratch1. Destroys no flags unless there is
-// a segment base or 32-bit addressing to add.
+// Leaves the guest address in scratch0. Reads no memory but the frame; may use scratch1. Destroys no flags
+// unless there is a segment base or 32-bit addressing to add.
 void Lowering::effective_address(const Instruction& i, const ZydisDecodedOperandMem& m) {
+    distance_in_scratch1_ = -1;
     int base = m.base == ZYDIS_REGISTER_NONE || m.base == ZYDIS_REGISTER_RIP ? Mem::none : gpr_number(m.base);
     int index = m.index == ZYDIS_REGISTER_NONE ? Mem::none : gpr_number(m.index);
     bool short_address = i.raw.address_width == 32;
@@ -34,9 +21,12 @@ void Lowering::effective_address(const Instruction& i, const ZydisDecodedOperand
         if (base == scratch0 || base == scratch1) as_.load(base, home(base));
         if ((index == scratch0 || index == scratch1) && index != base) as_.load(index, home(index));
         unsigned scale = m.scale == 8 ? 3 : m.scale == 4 ? 2 : m.scale == 2 ? 1 : 0;
-        Mem address{.base = base, .index = index, .scale = scale, .disp = static_cast<std::int32_t>(m.disp.value)};
-        if (short_address) as_.lea32(scratch0, address);
-        else as_.lea(scratch0, address);
+        Mem address{
+            .base = base, .index = index, .scale = scale, .disp = static_cast<std::int32_t>(m.disp.value)};
+        if (short_address)
+            as_.lea32(scratch0, address);
+        else
+            as_.lea(scratch0, address);
     }
     if (m.segment == ZYDIS_REGISTER_FS || m.segment == ZYDIS_REGISTER_GS) {
         as_.load(scratch1, segment_base(m.segment == ZYDIS_REGISTER_FS ? SegmentName::FS : SegmentName::GS));
@@ -44,12 +34,13 @@ void Lowering::effective_address(const Instruction& i, const ZydisDecodedOperand
     }
 }
 
-Site* Lowering::new_site(const Instruction& i, CallbackFunction function, unsigned size, Access access, unsigned detail) {
+Site* Lowering::new_site(const Instruction& i, CallbackFunction function, unsigned size, Access access,
+                         unsigned detail) {
     auto* site = memory_.record<Site>();
     site->function = function;
     site->rip = i.rip;
     site->length = i.raw.length;
-    site->size = static_cast<std::uint8_t>(size);
+    site->size = static_cast<std::uint16_t>(size);
     site->access = access;
     site->detail = static_cast<std::uint8_t>(detail);
     site->in_shadow = in_shadow_;
@@ -59,19 +50,52 @@ Site* Lowering::new_site(const Instruction& i, CallbackFunction function, unsign
 // scratch0 holds the address. After it, scratch0 + scratch1 is the host address of `size` checked bytes.
 // Destroys the host's flags: the caller has saved what is live.
 void Lowering::check(const Instruction& i, Access access, unsigned size) {
-    CHECK(size > 0 && size <= 64, "checked access of an odd size");
+    CHECK(size > 0 && size <= 256, "checked access of an odd size");
+    distance_in_scratch1_ = -1;
     constexpr std::int32_t index_mask = (Tlb::entry_count - 1) * sizeof(TlbEntry);
     std::size_t array = tlb_offset(block_.mode);
-    std::size_t tag = array + (access == Access::Write ? offsetof(TlbEntry, write_tag) : offsetof(TlbEntry, read_tag));
+    std::size_t tag =
+        array + (access == Access::Write ? offsetof(TlbEntry, write_tag) : offsetof(TlbEntry, read_tag));
     as_.rorx(scratch1, scratch0, 7);
     as_.alu32_imm(Alu::And, scratch1, index_mask);
     as_.alu(Alu::Sub, scratch0, Mem::frame_indexed(scratch1, tag));
     as_.alu_imm(Alu::Cmp, scratch0, static_cast<std::int32_t>(4096 - size));
-    Site* site = new_site(i, access_missed, size, access, 0);
+    bool for_group = i.group >= 0;
+    Site* site = new_site(i, for_group ? range_missed : access_missed, size, access, 0);
     cold_.push_back({.jumps = {as_.jcc(Condition::A)}, .record = site, .tag_offset = tag});
     as_.load(scratch1, Mem::frame_indexed(scratch1, array + offsetof(TlbEntry, host_page)));
     site->resume = as_.here();
     clobber_flags();
+}
+
+// The leader checks the range and keeps the distance to host memory; scratch1 keeps it as long as nobody
+// needs scratch1.
+Mem Lowering::reach_in_group(const Instruction& i, std::int32_t disp) {
+    const AccessGroup& group = groups_.group[static_cast<std::size_t>(i.group)];
+    Mem distance = engine_field(offsetof(EngineFrame, distance) + 8 * static_cast<std::size_t>(i.group));
+    if (i.leads_group) {
+        save_flags(live_before(i));
+        as_.lea(scratch0, Mem{.base = group.base, .disp = -group.bias});
+        check(i, group.access, group.size());
+        as_.lea(scratch1, Mem{.base = scratch0, .index = scratch1});
+        as_.alu(Alu::Sub, scratch1, int{group.base});
+        as_.store(distance, scratch1);
+    } else if (distance_in_scratch1_ != i.group) {
+        as_.load(scratch1, distance);
+    }
+    distance_in_scratch1_ = i.group;
+    return Mem{.base = group.base, .index = scratch1, .disp = disp + group.bias};
+}
+
+Mem Lowering::reach(const Instruction& i, Access access, unsigned size, int base, std::int32_t disp) {
+    if (i.group >= 0) return reach_in_group(i, disp);
+    save_flags(live_before(i));
+    if (disp == 0)
+        as_.mov(scratch0, base);
+    else
+        as_.lea(scratch0, Mem{.base = base, .disp = disp});
+    check(i, access, size);
+    return Mem{.base = scratch0, .index = scratch1};
 }
 
 }  // namespace undercroft::translate

@@ -9,24 +9,37 @@ constexpr Mem checked{.base = scratch0, .index = scratch1};
 constexpr std::uint32_t every_flag = static_cast<std::uint32_t>(RFLAGS::Arithmetic);
 }  // namespace
 
-void Lowering::store_checked_imm(std::uint64_t value) {
+void Lowering::store_imm_at(Mem to, std::uint64_t value) {
     if (Assembler::fits_int32(value)) {
-        as_.store_imm(checked, static_cast<std::int32_t>(value));
+        as_.store_imm(to, static_cast<std::int32_t>(value));
         return;
     }
-    as_.lea(scratch0, checked);
+    distance_in_scratch1_ = -1;
+    as_.lea(scratch0, to);
     as_.mov_imm(scratch1, value);
     as_.store(Mem{.base = scratch0}, scratch1);
 }
 
-void Lowering::store_checked_register(int reg) {
+void Lowering::store_register_at(Mem to, int reg) {
     if (reg != scratch0 && reg != scratch1) {
-        as_.store(checked, reg);
-        return;
+        as_.store(to, reg);
+    } else if (to.base != scratch0) {
+        as_.load(scratch0, home(reg));
+        as_.store(to, scratch0);
+    } else {
+        as_.lea(scratch0, to);
+        as_.load(scratch1, home(reg));
+        as_.store(Mem{.base = scratch0}, scratch1);
     }
-    as_.lea(scratch0, checked);
-    as_.load(scratch1, home(reg));
-    as_.store(Mem{.base = scratch0}, scratch1);
+}
+
+void Lowering::load_register_from(int reg, Mem from) {
+    if (reg == scratch0 || reg == scratch1) {
+        as_.load(scratch0, from);
+        as_.store(home(reg), scratch0);
+    } else {
+        as_.load(reg, from);
+    }
 }
 
 // The 8-byte value of a register or memory operand, into EngineFrame::operand. Flags must be saved.
@@ -37,68 +50,58 @@ void Lowering::load_operand_to_frame(const Instruction& i, const ZydisDecodedOpe
         as_.load(scratch0, checked);
     } else {
         int reg = gpr_number(operand.reg.value);
-        if (reg == scratch0 || reg == scratch1) as_.load(scratch0, home(reg));
-        else as_.mov(scratch0, reg);
+        if (reg == scratch0 || reg == scratch1)
+            as_.load(scratch0, home(reg));
+        else
+            as_.mov(scratch0, reg);
     }
     as_.store(operand_field, scratch0);
 }
 
 void Lowering::push(const Instruction& i) {
     const auto& operand = i.operand[0];
-    save_flags(live_before(i));
     bool from_memory = operand.type == ZYDIS_OPERAND_TYPE_MEMORY;
-    if (from_memory) load_operand_to_frame(i, operand);
-    as_.lea(scratch0, Mem{.base = rsp, .disp = -8});
-    check(i, Access::Write, 8);
     if (from_memory) {
-        as_.lea(scratch0, checked);
+        save_flags(live_before(i));
+        load_operand_to_frame(i, operand);
+    }
+    Mem to = reach(i, Access::Write, 8, rsp, -8);
+    if (from_memory) {
+        as_.lea(scratch0, to);
         as_.load(scratch1, operand_field);
         as_.store(Mem{.base = scratch0}, scratch1);
     } else if (operand.type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
-        store_checked_imm(operand.imm.value.u);
+        store_imm_at(to, operand.imm.value.u);
     } else {
-        store_checked_register(gpr_number(operand.reg.value));
+        store_register_at(to, gpr_number(operand.reg.value));
     }
     as_.lea(rsp, Mem{.base = rsp, .disp = -8});
 }
 
 void Lowering::pop(const Instruction& i) {
     int reg = gpr_number(i.operand[0].reg.value);
-    save_flags(live_before(i));
-    as_.mov(scratch0, rsp);
-    check(i, Access::Read, 8);
-    if (reg == scratch0 || reg == scratch1) {
-        as_.load(scratch0, checked);
-        as_.store(home(reg), scratch0);
-    } else {
-        as_.load(reg, checked);
-    }
+    load_register_from(reg, reach(i, Access::Read, 8, rsp, 0));
     if (reg != rsp) as_.lea(rsp, Mem{.base = rsp, .disp = 8});
 }
 
 void Lowering::leave(const Instruction& i) {
     constexpr int rbp = 5;
-    save_flags(live_before(i));
-    as_.mov(scratch0, rbp);
-    check(i, Access::Read, 8);
+    Mem from = reach(i, Access::Read, 8, rbp, 0);
     as_.lea(rsp, Mem{.base = rbp, .disp = 8});
-    as_.load(rbp, checked);
+    as_.load(rbp, from);
 }
 
 void Lowering::push_return_address(const Instruction& i) {
-    as_.lea(scratch0, Mem{.base = rsp, .disp = -8});
-    check(i, Access::Write, 8);
-    store_checked_imm(i.next_rip());
+    store_imm_at(reach(i, Access::Write, 8, rsp, -8), i.next_rip());
     as_.lea(rsp, Mem{.base = rsp, .disp = -8});
 }
 
 void Lowering::return_near(const Instruction& i) {
     save_flags(every_flag);
-    as_.mov(scratch0, rsp);
-    check(i, Access::Read, 8);
-    as_.load(scratch0, checked);
+    as_.load(scratch0, reach(i, Access::Read, 8, rsp, 0));
     std::int32_t popped = 8;
-    if (i.raw.operand_count_visible > 0) popped += static_cast<std::int32_t>(i.operand[0].imm.value.u & 0xffff);
+    if (i.raw.operand_count_visible > 0)
+        popped += static_cast<std::int32_t>(i.operand[0].imm.value.u & 0xffff);
     as_.lea(rsp, Mem{.base = rsp, .disp = popped});
     go_indirect(i, popped);
 }

@@ -15,6 +15,7 @@ void Lowering::callback(const Instruction& i, CallbackFunction function, unsigne
     as_.jmp(thunks_.call);
     site->resume = as_.here();
     clobber_flags();
+    distance_in_scratch1_ = -1;
 }
 
 // The block ends after the next instruction, with a poll: the interrupt shadow is exactly that instruction.
@@ -26,9 +27,11 @@ void Lowering::sti(const Instruction& i) {
     cold_.push_back({.jumps = {as_.jcc(Condition::NE)}, .record = site});
     site->resume = as_.here();
     clobber_flags();
+    distance_in_scratch1_ = -1;
 }
 
-// AC selects the access mode, which is baked into the code: the next instruction is in a block of the other mode.
+// AC selects the access mode, which is baked into the code: the next instruction is in a block of the other
+// mode.
 void Lowering::stac_clac(const Instruction& i, const Edges& edges) {
     save_flags(live_before(i));
     bool set = i.raw.mnemonic == ZYDIS_MNEMONIC_STAC;
@@ -39,6 +42,7 @@ void Lowering::stac_clac(const Instruction& i, const Edges& edges) {
 }
 
 void Lowering::swap_gs() {
+    distance_in_scratch1_ = -1;
     as_.load(scratch0, segment_base(SegmentName::GS));
     as_.load(scratch1, kernel_gs_base);
     as_.store(segment_base(SegmentName::GS), scratch1);
@@ -70,9 +74,12 @@ void Lowering::read_system(const Instruction& i) {
     int to = at_home ? scratch0 : reg;
     bool selector = i.raw.mnemonic == ZYDIS_MNEMONIC_MOV &&
                     ZydisRegisterGetClass(i.operand[1].reg.value) == ZYDIS_REGCLASS_SEGMENT;
-    if (selector) as_.load16_zero_extended(to, system_field(i));
-    else if (i.raw.operand_width == 32) as_.load32(to, system_field(i));
-    else as_.load(to, system_field(i));
+    if (selector)
+        as_.load16_zero_extended(to, system_field(i));
+    else if (i.raw.operand_width == 32)
+        as_.load32(to, system_field(i));
+    else
+        as_.load(to, system_field(i));
     if (at_home) as_.store(home(reg), to);
 }
 

@@ -28,7 +28,8 @@ Onward go_on(Vcpu& vcpu) { return translator_of(vcpu).go_on_at_rip(vcpu); }
 
 // An interrupt that waited for IF has its window now.
 void ask_for_pending_interrupt(Vcpu& vcpu) {
-    if (vcpu.interrupt_flag != 0 && (vcpu.pending_interrupt | vcpu.pending_nmi) != 0) vcpu.request(Attention::Interrupt);
+    if (vcpu.interrupt_flag != 0 && (vcpu.pending_interrupt | vcpu.pending_nmi) != 0)
+        vcpu.request(Attention::Interrupt);
 }
 
 Onward after_instruction(Vcpu& vcpu, bool completed, const Trap& trap) {
@@ -54,6 +55,25 @@ Onward access_missed(Vcpu& vcpu, Callback& record, std::uint64_t address) noexce
     bool code_write = site.access == Access::Write && translation.holds_code;
     if (translation.host == nullptr || code_write) return leave_to_step(vcpu, site);
     return {site.resume, reinterpret_cast<std::uintptr_t>(translation.host)};
+}
+
+Onward range_missed(Vcpu& vcpu, Callback& record, std::uint64_t address) noexcept {
+    auto& site = static_cast<Site&>(record);
+    Translator& translator = translator_of(vcpu);
+    Translation translation;
+    Trap trap;
+    bool plain =
+        (address & 0xfff) + site.size <= page_size &&
+        vcpu.mmu->translate(GuestVirtual{address}, site.access, vcpu.access_mode(), translation, trap) &&
+        translation.host != nullptr && !(site.access == Access::Write && translation.holds_code);
+    if (plain) return {site.resume, reinterpret_cast<std::uintptr_t>(translation.host)};
+    // The shadow of STI ends with its block: the single-step executor keeps it.
+    if (site.in_shadow) return leave_to_step(vcpu, site);
+    vcpu.rip = site.rip;
+    Block* block = translator.find(vcpu, Variant::Unmerged);
+    if (block != nullptr) return {block->frame_entry, 0};
+    EngineFrame::of(vcpu).leave_unmerged = true;
+    return leave(vcpu, Leave::Translate);
 }
 
 Onward exit_taken(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept {
@@ -101,9 +121,10 @@ Onward push_flags(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept {
     std::uint64_t to = vcpu.reg(Gpr::Rsp) - 8;
     Trap trap;
     Translation translation;
-    bool plain = pushf_value(vcpu, OperandSize::Qword, value, trap) && (to & 0xfff) <= page_size - 8 &&
-                 vcpu.mmu->translate(GuestVirtual{to}, Access::Write, vcpu.access_mode(), translation, trap) &&
-                 translation.host != nullptr && !translation.holds_code;
+    bool plain =
+        pushf_value(vcpu, OperandSize::Qword, value, trap) && (to & 0xfff) <= page_size - 8 &&
+        vcpu.mmu->translate(GuestVirtual{to}, Access::Write, vcpu.access_mode(), translation, trap) &&
+        translation.host != nullptr && !translation.holds_code;
     if (!plain) return leave_to_step(vcpu, site);
     __builtin_memcpy(translation.host, &value, sizeof value);
     vcpu.reg(Gpr::Rsp) = to;
@@ -149,9 +170,10 @@ Onward pop_flags(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept {
     std::uint64_t from = vcpu.reg(Gpr::Rsp);
     Trap trap;
     Translation translation;
-    bool plain = site.size == 8 && (from & 0xfff) <= page_size - 8 &&
-                 vcpu.mmu->translate(GuestVirtual{from}, Access::Read, vcpu.access_mode(), translation, trap) &&
-                 translation.host != nullptr;
+    bool plain =
+        site.size == 8 && (from & 0xfff) <= page_size - 8 &&
+        vcpu.mmu->translate(GuestVirtual{from}, Access::Read, vcpu.access_mode(), translation, trap) &&
+        translation.host != nullptr;
     if (!plain) return leave_to_step(vcpu, site);
     std::uint64_t value = 0;
     __builtin_memcpy(&value, translation.host, sizeof value);
@@ -159,7 +181,8 @@ Onward pop_flags(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept {
     if (!popf(vcpu, value, OperandSize::Qword, trap)) return leave_to_step(vcpu, site);
     vcpu.reg(Gpr::Rsp) = from + 8;
     vcpu.rip = site.rip + site.length;
-    // TF set by this instruction traps after the next one; translatable() sends that one to the single-step executor.
+    // TF set by this instruction traps after the next one; translatable() sends that one to the single-step
+    // executor.
     ask_for_pending_interrupt(vcpu);
     return go_on(vcpu);
 }

@@ -29,14 +29,17 @@ struct EngineFrame {
     static constexpr unsigned jump_cache_size = 1u << jump_cache_bits;
     static constexpr unsigned exec_slots = 1024;
 
-    std::uint64_t host_rsp = 0;       // of the run loop, while generated code runs
-    std::uint64_t entry = 0;          // where enter() jumps to
-    HostCode resume = nullptr;        // where a thunk goes after a helper
+    std::uint64_t host_rsp = 0;  // of the run loop, while generated code runs
+    std::uint64_t entry = 0;     // where enter() jumps to
+    HostCode resume = nullptr;   // where a thunk goes after a helper
     std::uint64_t resume_r10 = 0;
-    std::uint64_t target = 0;         // the guest address of an indirect branch on its way
-    std::uint64_t spill = 0;          // one guest register lent as scratch
-    std::uint64_t spill_rax = 0;      // rax during flag saves and restores
-    std::uint64_t operand = 0;        // a value between two checks (push [m], call [m])
+    std::uint64_t target = 0;     // the guest address of an indirect branch on its way
+    std::uint64_t spill = 0;      // one guest register lent as scratch
+    std::uint64_t spill_rax = 0;  // rax during flag saves and restores
+    std::uint64_t operand = 0;    // a value between two checks (push [m], call [m])
+    std::array<std::uint64_t, 8>
+        distance{};               // per access group of the running block: host address minus base register
+    bool leave_unmerged = false;  // with Leave::Translate: the block wanted is the unmerged variant
     std::uint32_t branch_record = 0;  // the Site of the last indirect branch, as an offset among the records
     Vcpu* vcpu = nullptr;
     void* engine = nullptr;

@@ -9,12 +9,13 @@ void Translator::remember_exec(EngineFrame& frame, AccessMode mode, std::uint64_
     frame.exec_id[static_cast<unsigned>(mode)][exec_slot(rip)] = id;
     if (global) return;
     if (filled_count_ < filled_limit) {
-        filled_[filled_count_] = {static_cast<std::uint8_t>(mode), static_cast<std::uint16_t>(exec_slot(rip))};
+        filled_[filled_count_] = {static_cast<std::uint8_t>(mode),
+                                  static_cast<std::uint16_t>(exec_slot(rip))};
     }
     ++filled_count_;
 }
 
-Block* Translator::find(Vcpu& vcpu) noexcept {
+Block* Translator::find(Vcpu& vcpu, Variant variant) noexcept {
     EngineFrame& frame = EngineFrame::of(vcpu);
     AccessMode mode = vcpu.access_mode();
     std::uint64_t rip = vcpu.rip;
@@ -28,7 +29,7 @@ Block* Translator::find(Vcpu& vcpu) noexcept {
         if (id == no_page_instance) return nullptr;
         remember_exec(frame, mode, rip, id, where.global);
     }
-    return cache_.find(id, rip);
+    return cache_.find(id, rip, variant);
 }
 
 void Translator::link(BlockExit& exit, Block& to) noexcept {
@@ -71,7 +72,8 @@ void Translator::flushed_non_global() noexcept {
         return;
     }
     EngineFrame& frame = EngineFrame::of(vcpu_);
-    for (unsigned n = 0; n < filled_count_; ++n) frame.exec_id[filled_[n].mode][filled_[n].slot] = no_page_instance;
+    for (unsigned n = 0; n < filled_count_; ++n)
+        frame.exec_id[filled_[n].mode][filled_[n].slot] = no_page_instance;
     filled_count_ = 0;
 }
 
@@ -81,7 +83,8 @@ void Translator::flushed_range(GuestVirtual start, std::uint64_t length) noexcep
         return;
     }
     for (auto& ids : EngineFrame::of(vcpu_).exec_id) {
-        for (std::uint64_t done = 0; done < length; done += page_size) ids[exec_slot(start.value() + done)] = no_page_instance;
+        for (std::uint64_t done = 0; done < length; done += page_size)
+            ids[exec_slot(start.value() + done)] = no_page_instance;
     }
 }
 

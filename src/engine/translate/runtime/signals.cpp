@@ -19,8 +19,9 @@ constexpr std::array<int, 4> handled{SIGFPE, SIGSEGV, SIGILL, SIGBUS};
 std::array<struct sigaction, handled.size()> previous;
 
 // gregs indices in the order of Gpr.
-constexpr std::array<int, 16> context_index{REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
-                                            REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
+constexpr std::array<int, 16> context_index{REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP,
+                                            REG_RSI, REG_RDI, REG_R8,  REG_R9,  REG_R10, REG_R11,
+                                            REG_R12, REG_R13, REG_R14, REG_R15};
 
 bool claim(ucontext_t& context) {  // async-signal-safe
     if (running == nullptr) return false;

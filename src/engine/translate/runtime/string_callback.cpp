@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// REP MOVS and REP STOS with DF clear: page chunk by page chunk at the host's speed, registers committed after each.
+// REP MOVS and REP STOS with DF clear: page chunk by page chunk at the host's speed, registers committed
+// after each.
 #include "cpu/deliver.hpp"
 #include "engine/translate/runtime/callbacks.hpp"
 #include "engine/translate/runtime/translator.hpp"
@@ -42,7 +43,9 @@ void fill_elements(std::byte* to, std::uint64_t value, std::uint64_t count, unsi
     }
 }
 
-std::uint64_t elements_in_page(std::uint64_t address, unsigned width) { return (page_size - (address & 0xfff)) / width; }
+std::uint64_t elements_in_page(std::uint64_t address, unsigned width) {
+    return (page_size - (address & 0xfff)) / width;
+}
 
 }  // namespace
 
@@ -77,8 +80,10 @@ Onward string_instruction(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept 
             frame.leave = Leave::Step;
             return {translator.thunks().leave, 0};
         }
-        if (moves) copy_elements(target.host, source.host, count, width);
-        else fill_elements(target.host, vcpu.reg(Gpr::Rax), count, width);
+        if (moves)
+            copy_elements(target.host, source.host, count, width);
+        else
+            fill_elements(target.host, vcpu.reg(Gpr::Rax), count, width);
         left -= count;
         to += count * width;
         if (moves) from += count * width;

@@ -12,6 +12,9 @@ constexpr int r11 = scratch1;
 constexpr int rdx = 2;
 constexpr int rsi = 6;
 constexpr int rdi = 7;
+// Do helpers use vector registers in this build? See sources.cmake.
+constexpr bool save_vectors = UNDERCROFT_SAVE_VECTORS != 0;
+
 constexpr std::array<int, 6> callee_saved{3, 5, 12, 13, 14, 15};
 constexpr std::array<int, 14> guest_registers{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 14, 15};
 
@@ -33,11 +36,13 @@ void pop(Assembler& as, int reg) {
     as.byte(0x58u | (static_cast<unsigned>(reg) & 7));
 }
 
-// XSAVE / XRSTOR of everything that our XCR0 can hold: x87, SSE, AVX.
-void vector_state(Assembler& as, unsigned extension) {
+// XSAVE or XRSTOR of everything that our XCR0 can hold: x87, SSE, AVX. Uses rax and rdx.
+enum class VectorState : std::uint8_t { Save = 4, Restore = 5 };  // the opcode's extension
+
+void vector_state(Assembler& as, VectorState what) {
     as.mov_imm(rax, 7);
     as.alu(Alu::Xor, rdx, rdx);
-    as.op_rm(0, true, 0x0fae, static_cast<int>(extension), Mem::frame(offsetof(Vcpu, xsave)));
+    as.op_rm(0, true, 0x0fae, static_cast<int>(what), Mem::frame(offsetof(Vcpu, xsave)));
 }
 
 HostCode emit_enter(Assembler& as) {
@@ -45,7 +50,7 @@ HostCode emit_enter(Assembler& as) {
     for (int reg : callee_saved) push(as, reg);
     as.alu_imm(Alu::Sub, rsp, 8);
     as.store(engine_field(offsetof(EngineFrame, host_rsp)), rsp);
-    vector_state(as, 5);
+    vector_state(as, VectorState::Restore);
     load_guest(as);
     as.jmp(engine_field(offsetof(EngineFrame, entry)));
     return entry;
@@ -54,7 +59,7 @@ HostCode emit_enter(Assembler& as) {
 HostCode emit_leave(Assembler& as, Mem host_mxcsr) {
     HostCode leave = as.here();
     as.load(rsp, engine_field(offsetof(EngineFrame, host_rsp)));
-    vector_state(as, 4);
+    vector_state(as, VectorState::Save);
     // The guest's rounding modes, exception masks and stack of x87 registers end here.
     as.byte(0xdb);  // fninit
     as.byte(0xe3);
@@ -71,6 +76,7 @@ HostCode emit_leave(Assembler& as, Mem host_mxcsr) {
 HostCode emit_call(Assembler& as) {
     HostCode call = as.here();
     save_guest(as);
+    if (save_vectors) vector_state(as, VectorState::Save);
     as.load(rsp, engine_field(offsetof(EngineFrame, host_rsp)));
     as.load(rdi, engine_field(offsetof(EngineFrame, vcpu)));
     as.mov(rsi, r11);
@@ -78,6 +84,7 @@ HostCode emit_call(Assembler& as) {
     as.call(Mem{.base = r11});
     as.store(engine_field(offsetof(EngineFrame, resume)), rax);
     as.mov(scratch0, rdx);
+    if (save_vectors) vector_state(as, VectorState::Restore);
     load_guest(as);
     as.mov_imm(r11, 0);
     as.jmp(engine_field(offsetof(EngineFrame, resume)));

@@ -10,11 +10,12 @@
 namespace undercroft::translate {
 
 struct Thunks {
-    // void enter(Vcpu*): loads the guest's state and jumps to EngineFrame::entry; returns when generated code leaves,
-    // with everything at rest in the vCPU and EngineFrame::leave saying why. gs base must be the vCPU.
+    // void enter(Vcpu*): loads the guest's state and jumps to EngineFrame::entry; returns when generated code
+    // leaves, with everything at rest in the vCPU and EngineFrame::leave saying why. gs base must be the
+    // vCPU.
     HostCode enter = nullptr;
-    // r11 = Callback*, r10 = argument: saves the guest's general registers, calls the function on the host's stack,
-    // reloads them and goes where it said.
+    // r11 = Callback*, r10 = argument: saves the guest's general registers, calls the function on the host's
+    // stack, reloads them and goes where it said.
     HostCode call = nullptr;
     // Where a callback goes to leave for the run loop: guest registers are in the vCPU already.
     HostCode leave = nullptr;
@@ -32,8 +33,8 @@ struct ThunkRecords {
 // `records` must outlive the code.
 Thunks make_thunks(CodeMemory& memory, ThunkRecords& records);
 
-// What the jump cache holds for a block: verifies that r10 is its address and that the page still is its page, polls, and goes on at
-// frame_entry. Made when first wanted. General registers only. Null: no room.
+// What the jump cache holds for a block: verifies that r10 is its address and that the page still is its
+// page, polls, and goes on at frame_entry. Made when first wanted. General registers only. Null: no room.
 HostCode make_indirect_entry(CodeMemory& memory, const Thunks& thunks, const Block& block);
 
 }  // namespace undercroft::translate

@@ -9,7 +9,8 @@
 namespace undercroft::translate {
 namespace {
 
-// What one instruction may need at most, with its cold code and records; a block is only begun with room for all of it.
+// What one instruction may need at most, with its cold code and records; a block is only begun with room for
+// all of it.
 constexpr std::size_t code_per_instruction = 512;
 constexpr std::size_t records_per_instruction = 4 * sizeof(BlockExit);
 constexpr std::size_t fixed_room = 4096;
@@ -83,14 +84,17 @@ std::uint32_t Translator::page_instance(Vcpu& vcpu, const Translation& where, Ac
 }
 
 // The instructions from vcpu.rip to the end of a block; empty when the first is not for us.
-std::span<Instruction> Translator::decode_block(const Vcpu& vcpu, std::span<const std::byte> page, AccessMode mode) {
+std::span<Instruction> Translator::decode_block(const Vcpu& vcpu, std::span<const std::byte> page,
+                                                AccessMode mode) {
     bool user = mode == AccessMode::User;
     std::size_t offset = vcpu.rip & 0xfff;
     std::size_t count = 0;
     while (count < instructions_.size() && offset < page.size()) {
         Instruction& i = instructions_[count];
         std::size_t room = std::min<std::size_t>(page.size() - offset, ZYDIS_MAX_INSTRUCTION_LENGTH);
-        if (!decoder_.decode(page.subspan(offset, room), (vcpu.rip & ~0xfffull) + offset, assumptions_, user, i)) break;
+        if (!decoder_.decode(page.subspan(offset, room), (vcpu.rip & ~0xfffull) + offset, assumptions_, user,
+                             i))
+            break;
         ++count;
         offset += i.raw.length;
         if (ends_block(i.kind)) break;
@@ -100,8 +104,8 @@ std::span<Instruction> Translator::decode_block(const Vcpu& vcpu, std::span<cons
     return {instructions_.data(), count};
 }
 
-// Flags that may be read at `target` before they are written, looking a few instructions ahead. What was looked at is added to
-// `granules`, so that a change there discards the block that relied on it.
+// Flags that may be read at `target` before they are written, looking a few instructions ahead. What was
+// looked at is added to `granules`, so that a change there discards the block that relied on it.
 std::uint32_t Translator::peek_live(const Vcpu& vcpu, std::span<const std::byte> page, std::uint64_t target,
                                     AccessMode mode, std::uint64_t& granules) {
     if ((target ^ vcpu.rip) >> 12 != 0) return every_flag;
@@ -112,7 +116,8 @@ std::uint32_t Translator::peek_live(const Vcpu& vcpu, std::span<const std::byte>
     for (unsigned n = 0; n < peek_limit && offset < page.size() && killed != every_flag; ++n) {
         std::size_t room = std::min<std::size_t>(page.size() - offset, ZYDIS_MAX_INSTRUCTION_LENGTH);
         std::uint64_t rip = (target & ~0xfffull) + offset;
-        if (!decoder_.decode(page.subspan(offset, room), rip, assumptions_, mode == AccessMode::User, i)) break;
+        if (!decoder_.decode(page.subspan(offset, room), rip, assumptions_, mode == AccessMode::User, i))
+            break;
         i.live_after = 0;
         live |= analyse_flags({&i, 1}, 0, options_.flags) & ~killed;
         killed |= i.flags.written;
@@ -123,7 +128,7 @@ std::uint32_t Translator::peek_live(const Vcpu& vcpu, std::span<const std::byte>
     return live | (every_flag & ~killed);
 }
 
-Block* Translator::translate(Vcpu& vcpu, bool& step_instead) {
+Block* Translator::translate(Vcpu& vcpu, bool& step_instead, Variant variant) {
     step_instead = false;
     AccessMode mode = vcpu.access_mode();
     Translation where;
@@ -152,10 +157,12 @@ Block* Translator::translate(Vcpu& vcpu, bool& step_instead) {
     block->offset = static_cast<std::uint16_t>(vcpu.rip & 0xfff);
     block->length = static_cast<std::uint16_t>(last.next_rip() - vcpu.rip);
     block->mode = mode;
+    block->variant = variant;
     block->granules = CodePages::mask_of(block->offset, block->length);
 
     Lowering::Edges edges{every_flag, every_flag};
-    bool direct = last.kind == Kind::JumpDirect || last.kind == Kind::JumpConditional || last.kind == Kind::CallDirect;
+    bool direct =
+        last.kind == Kind::JumpDirect || last.kind == Kind::JumpConditional || last.kind == Kind::CallDirect;
     bool falls = last.kind == Kind::JumpConditional || !ends_block(last.kind) || last.kind == Kind::StacClac;
     if (direct) edges.taken_live = peek_live(vcpu, page, last.branch_target(), mode, block->granules);
     if (falls) edges.next_live = peek_live(vcpu, page, last.next_rip(), mode, block->granules);
@@ -164,7 +171,12 @@ Block* Translator::translate(Vcpu& vcpu, bool& step_instead) {
                              : falls          ? edges.next_live
                                               : every_flag;
     std::uint32_t live_in = analyse_flags(instructions, live_out, options_.flags);
-    Lowering{*memory_, thunks_, *block, fault_points_}.lower(instructions, live_in, edges);
+    AccessGroups groups;
+    if (variant == Variant::Merged && options_.merging)
+        groups = merge_accesses(instructions);
+    else
+        for (Instruction& i : instructions) i.group = -1;
+    Lowering{*memory_, thunks_, *block, fault_points_}.lower(instructions, groups, live_in, edges);
     cache_.add(block);
     guest_instructions_ += instructions.size();
     return block;
@@ -177,8 +189,10 @@ const FaultPoint* Translator::fault_point(HostCode pc) const noexcept {
     std::size_t high = fault_points_.size();
     while (low < high) {  // in the order of their code
         std::size_t middle = (low + high) / 2;
-        if (fault_points_[middle].end <= offset) low = middle + 1;
-        else high = middle;
+        if (fault_points_[middle].end <= offset)
+            low = middle + 1;
+        else
+            high = middle;
     }
     if (low == fault_points_.size() || offset < fault_points_[low].begin) return nullptr;
     return &fault_points_[low];

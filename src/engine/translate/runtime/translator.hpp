@@ -20,8 +20,9 @@
 namespace undercroft::translate {
 
 struct Options {
-    FlagPrecision flags = FlagPrecision::Lazy;
+    FlagPrecision flags = FlagPrecision::Exact;
     bool chaining = true;
+    bool merging = true;        // accesses through one register share a check
     unsigned block_limit = 64;  // instructions; one: every block is a single instruction
 };
 
@@ -32,26 +33,30 @@ public:
     Translator& operator=(const Translator&) = delete;
     ~Translator();
 
-    // May the instruction at vcpu.rip run translated? 64-bit code at CPL 0 or 3, no single-stepping, DF clear.
+    // May the instruction at vcpu.rip run translated? 64-bit code at CPL 0 or 3, no single-stepping, DF
+    // clear.
     bool translatable(const Vcpu& vcpu) const noexcept {
         constexpr std::uint64_t unusual = RFLAGS::TF | RFLAGS::DF;
-        return (vcpu.system_flags & unusual) == 0 && vcpu.interrupt_shadow == 0 && (vcpu.cpl == 0 || vcpu.cpl == 3) &&
-               vcpu.activity == Activity::Running && vcpu.code_64bit() && (vcpu.debug.dr7 & 0xff) == 0 &&
-               (vcpu.paging.cr0 & CR0::PG) != 0 && !alignment_checked(vcpu);
+        return (vcpu.system_flags & unusual) == 0 && vcpu.interrupt_shadow == 0 &&
+               (vcpu.cpl == 0 || vcpu.cpl == 3) && vcpu.activity == Activity::Running && vcpu.code_64bit() &&
+               (vcpu.debug.dr7 & 0xff) == 0 && (vcpu.paging.cr0 & CR0::PG) != 0 && !alignment_checked(vcpu);
     }
 
     // The block at vcpu.rip in the present mode, or null: not translated, or not mapped.
-    Block* find(Vcpu& vcpu) noexcept;
+    Block* find(Vcpu& vcpu, Variant variant = Variant::Merged) noexcept;
     void link(BlockExit& exit, Block& to) noexcept;
     void remember_indirect(Vcpu& vcpu, Block& block) noexcept;
     // Where generated code goes on after vcpu.rip was set: a block, or out to the run loop.
     Onward go_on_at_rip(Vcpu& vcpu) noexcept;
-    const Site& last_branch(std::uint32_t record) const noexcept { return *static_cast<Site*>(memory_->record_at(record)); }
+    const Site& last_branch(std::uint32_t record) const noexcept {
+        return *static_cast<Site*>(memory_->record_at(record));
+    }
 
-    // Translates the block at vcpu.rip. Null: a fetch fault was delivered, or the instruction is for the single-step
-    // executor (`step_instead`).
-    Block* translate(Vcpu& vcpu, bool& step_instead);
-    // Discards everything if the control registers no longer are what translations assume. Call after every step.
+    // Translates the block at vcpu.rip. Null: a fetch fault was delivered, or the instruction is for the
+    // single-step executor (`step_instead`).
+    Block* translate(Vcpu& vcpu, bool& step_instead, Variant variant = Variant::Merged);
+    // Discards everything if the control registers no longer are what translations assume. Call after every
+    // step.
     void check_assumptions(const Vcpu& vcpu);
 
     Vcpu& vcpu() const noexcept { return vcpu_; }
@@ -76,9 +81,10 @@ private:
     void empty_cache();
     std::uint32_t page_instance(Vcpu& vcpu, const Translation& where, AccessMode mode);
     std::span<Instruction> decode_block(const Vcpu& vcpu, std::span<const std::byte> page, AccessMode mode);
-    std::uint32_t peek_live(const Vcpu& vcpu, std::span<const std::byte> page, std::uint64_t target, AccessMode mode,
-                            std::uint64_t& granules);
-    void remember_exec(EngineFrame& frame, AccessMode mode, std::uint64_t rip, std::uint32_t id, bool global) noexcept;
+    std::uint32_t peek_live(const Vcpu& vcpu, std::span<const std::byte> page, std::uint64_t target,
+                            AccessMode mode, std::uint64_t& granules);
+    void remember_exec(EngineFrame& frame, AccessMode mode, std::uint64_t rip, std::uint32_t id,
+                       bool global) noexcept;
 
     Vcpu& vcpu_;
     Options options_;
