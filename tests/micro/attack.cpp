@@ -28,7 +28,7 @@ FRAGMENT(load_ss, "mov ss, eax");
 FRAGMENT(load_tr, "ltr ax");
 FRAGMENT(load_ldt, "lldt ax");
 FRAGMENT(query, "lar ebx, eax\n lsl ecx, eax\n verr ax\n verw ax");
-FRAGMENT(far_return, "push rax\n lea rbx, [rip + 1f]\n push rbx\n rex.w retf\n 1:");
+FRAGMENT(far_return, "push rax\n lea rbx, [rip + 1f]\n push rbx\n .byte 0x48, 0xcb\n 1:");
 
 namespace {
 
@@ -53,9 +53,9 @@ void wild_accesses() {
     Tally tally{"wild accesses"}, user_tally{"wild accesses from user mode"};
     for (const u64 address : wild)
         for (const void* code : codes)
-            for (const u64 offset : {0, -1, -4, 7}) {
+            for (const int offset : {0, -1, -4, 7}) {
                 Registers in;
-                in.rdi = address + offset, in.rax = 0x1234;
+                in.rdi = address + static_cast<u64>(offset), in.rax = 0x1234;
                 tally.expect(plausible(run(code, in).vector), 1, address, micro::address(code));
                 user_tally.expect(plausible(run(code, in, Ring::User).vector), 1, address,
                                   micro::address(code));

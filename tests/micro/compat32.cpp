@@ -30,9 +30,9 @@ FRAGMENT32(calls,
            "call 1f\n jmp 2f\n 1: mov eax, [esp]\n ret\n 2: push cs\n call 3f\n jmp 4f\n 3: mov ebx, [esp + "
            "4]\n retf\n 4:");
 FRAGMENT32(far_to_64,
-           "push 0x33\n call 1f\n 1: add dword ptr [esp], 2f - 1b\n retf\n 2: .code64\n mov r10, "
+           "push 0x33\n call 1f\n 1: .byte 0x83, 0x04, 0x24, 2f - 1b\n retf\n 2: .code64\n mov r10, "
            "0x123456789a\n mov rax, r10\n lea rcx, [rip + 3f]\n"
-           " push 0x23\n push rcx\n rex.w retf\n .code32\n 3: mov edx, cs");
+           " push 0x23\n push rcx\n .byte 0x48, 0xcb\n .code32\n 3: mov edx, cs");
 FRAGMENT32(stack_words,
            ".byte 0x66, 0x68, 0x34, 0x12\n mov eax, esp\n .byte 0x66, 0x59\n push cs\n pop ebx\n enter 16, "
            "1\n leave");

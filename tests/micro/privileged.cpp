@@ -40,9 +40,9 @@ FRAGMENT(invalidate_page, AT "invlpg [rdi]");
 FRAGMENT(halt_here, AT "hlt");
 FRAGMENT(selectors,
          "lar ebx, eax\n setz r8b\n lsl ecx, eax\n setz r9b\n verr ax\n setz r10b\n verw ax\n setz r11b");
-FRAGMENT(far_jump,
-         "push rax\n lea rbx, [rip + 1f]\n push rbx\n" AT "rex.w ljmp [rsp]\n 1: mov ecx, 7\n add rsp, 16");
-FRAGMENT(far_return, "push rax\n lea rbx, [rip + 1f]\n push rbx\n" AT "rex.w retf\n 1: mov ecx, 7");
+FRAGMENT(far_jump, "push rax\n lea rbx, [rip + 1f]\n push rbx\n" AT
+                   ".byte 0x48, 0xff, 0x2c, 0x24\n 1: mov ecx, 7\n add rsp, 16");
+FRAGMENT(far_return, "push rax\n lea rbx, [rip + 1f]\n push rbx\n" AT ".byte 0x48, 0xcb\n 1: mov ecx, 7");
 FRAGMENT(read_pmc, AT "rdpmc");
 
 namespace {

@@ -45,8 +45,8 @@ using namespace micro;
     X(extend_memory, "np", "movzx \\ad, byte ptr [\\b]\n movsx \\a, word ptr [\\b + 1]\n" \
       "movsxd \\b, dword ptr [\\b]") \
     X(condition_memory, "np", "cmovc \\a, [\\b]\n cmovnz \\ad, [\\b + 8]\n setz [\\b]\n setc [\\b + 1]") \
-    X(push_memory, "pp", "push [\\a]\n push qword ptr [\\b + 8]\n pop [\\a + 16]\n pop \\a") \
-    X(push_indexed, "ip", "push [\\b + \\a*8]\n pop [\\b + \\a*8 + 24]") \
+    X(push_memory, "pp", "push qword ptr [\\a]\n push qword ptr [\\b + 8]\n pop qword ptr [\\a + 16]\n pop \\a") \
+    X(push_indexed, "ip", "push qword ptr [\\b + \\a*8]\n pop qword ptr [\\b + \\a*8 + 24]") \
     X(pop_self, "pp", "push \\b\n pop \\a\n push qword ptr [\\a]\n pop \\b") \
     X(call_memory, "np", "lea \\a, [rip + 7f]\n mov [\\b], \\a\n call [\\b]\n 6: jmp 8f\n 7: pop \\a\n" \
       "lea rax, [rip + 6b]\n push \\a\n ret\n 8: sub \\a, rax\n xor eax, eax\n mov [\\b], rax\n" \

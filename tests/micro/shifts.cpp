@@ -44,7 +44,6 @@ FRAGMENT(bsr_m32, "bsr r11d, [rsi]");
 namespace {
 
 enum class Op : u8 { Rol, Ror, Rcl, Rcr, Shl, Shr, Sar };
-constexpr u64 arithmetic_except_af = arithmetic & ~RFLAGS::AF;
 
 // One bit at a time, as the manual's pseudo-code has it.
 Expected model(Op op, u64 value, unsigned count, u64 flags, unsigned bits) {

@@ -83,7 +83,7 @@ void test(const char* name, const void* code, Op op, Repeat repeat, unsigned wid
     Tally tally{name};
     // Distances of destination from source: apart, overlapping both ways, the same.
     for (const int distance : {100, 1, 3, 8, 0, -1, -5, -64})
-        for (const u64 count : {0, 1, 2, 7, 8})
+        for (const unsigned count : {0u, 1u, 2u, 7u, 8u})
             for (const u64 direction : {u64{0}, RFLAGS::DF}) {
                 for (unsigned i = 0; i < size; ++i)
                     expected[i] = memory[i] = static_cast<u8>(i / 24 * 9 + (i % 16 == 9));
@@ -91,7 +91,7 @@ void test(const char* name, const void* code, Op op, Repeat repeat, unsigned wid
                 in.rsi = address(memory) + 192 - 4;
                 in.rdi = in.rsi + static_cast<u64>(static_cast<std::int64_t>(distance));
                 in.rcx = count;
-                in.rax = 0x0909090909090909 * (count % 3 + 3);
+                in.rax = 0x0909090909090909 * (count % 3ull + 3);
                 in.rflags |= direction;
                 const Outcome out = run(code, in);
                 model(op, repeat, width, in);

@@ -10,7 +10,7 @@ using namespace micro;
 
 FRAGMENT(call_system, "syscall\n" AT "nop");
 FRAGMENT(system_return, "sysretq");
-FRAGMENT(system_return32, "sysretd");
+FRAGMENT(system_return32, ".byte 0x0f, 0x07");
 FRAGMENT(load_gs, "mov rax, gs:[0]");
 FRAGMENT(swap_load_gs, "swapgs\n mov rax, gs:[0]\n swapgs\n mov rbx, gs:[0]");
 FRAGMENT(swap_gs, AT "swapgs");

@@ -70,7 +70,8 @@ Registers inputs() {
 }
 
 void preserved(const char* name, const void* code, Ring ring = Ring::Kernel) {
-    for (unsigned i = 0; i < sizeof in_bytes; ++i) in_bytes[i] = static_cast<u8>(i * 37 + name[0]);
+    for (unsigned i = 0; i < sizeof in_bytes; ++i)
+        in_bytes[i] = static_cast<u8>(i * 37 + static_cast<u8>(name[0]));
     __builtin_memset(out_bytes, 0, sizeof out_bytes);
     interrupts = 0;
     Registers in = inputs();
