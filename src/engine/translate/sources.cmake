@@ -38,4 +38,5 @@ set(TRANSLATE_SOURCES
   translate/runtime/translator.cpp)
 set(TRANSLATE_TEST_SOURCES
   translate/analyse/flags_test.cpp
+  translate/analyse/merge_test.cpp
   translate/emit/assembler_test.cpp)

@@ -11,6 +11,7 @@ namespace {
 
 constexpr int rsp_number = 4;
 constexpr int rbp_number = 5;
+constexpr std::int64_t far = 1 << 20;  // displacements and moves beyond are not followed
 
 struct Use {  // one access through a base register
     int base;
@@ -44,6 +45,8 @@ std::optional<Use> use_of(const Instruction& i) {
     if (m.segment == ZYDIS_REGISTER_FS || m.segment == ZYDIS_REGISTER_GS) return std::nullopt;
     int base = gpr_number(m.base);
     if (base < 0 || is_home(base)) return std::nullopt;
+    // Far displacements would make the sums of 32 bits below wrap, and their group check the wrong range.
+    if (m.disp.value < -far || m.disp.value > far) return std::nullopt;
     bool writes = (operand->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0;
     return Use{base, static_cast<std::int32_t>(m.disp.value), operand->size / 8,
                writes ? Access::Write : Access::Read};
@@ -144,7 +147,6 @@ private:
         } else {
             return std::nullopt;
         }
-        constexpr std::int64_t far = 1 << 20;
         if (moved < -far || moved > far) return std::nullopt;
         return static_cast<std::int32_t>(moved);
     }

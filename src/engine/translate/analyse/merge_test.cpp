@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/translate/analyse/merge.hpp"
+
+#include <gtest/gtest.h>
+
+#include <initializer_list>
+#include <vector>
+
+namespace undercroft::translate {
+namespace {
+
+std::vector<Instruction> decode(std::initializer_list<unsigned> code) {
+    std::vector<std::byte> bytes;
+    for (unsigned b : code) bytes.push_back(static_cast<std::byte>(b));
+    Decoder decoder;
+    std::vector<Instruction> result;
+    std::size_t offset = 0;
+    while (offset < bytes.size()) {
+        Instruction i;
+        if (!decoder.decode(std::span{bytes}.subspan(offset), 0x1000 + offset, {}, true, i)) break;
+        offset += i.raw.length;
+        result.push_back(i);
+    }
+    return result;
+}
+
+TEST(Merge, PushesShareOneCheck) {
+    auto block = decode({0x55,    // push rbp
+                         0x53,    // push rbx
+                         0x50});  // push rax
+    AccessGroups groups = merge_accesses(block);
+    ASSERT_EQ(groups.count, 1u);
+    EXPECT_EQ(groups.group[0].access, Access::Write);
+    EXPECT_EQ(groups.group[0].size(), 24u);
+    EXPECT_EQ(groups.group[0].bias, 24);
+    EXPECT_TRUE(block[0].leads_group);
+    for (const Instruction& i : block) EXPECT_EQ(i.group, 0);
+}
+
+TEST(Merge, FollowsARegisterThatMovesByConstants) {
+    auto block = decode({0x48, 0x8b, 0x07,          // mov rax, [rdi]
+                         0x48, 0x83, 0xc7, 0x10,    // add rdi, 16
+                         0x48, 0x8b, 0x4f, 0xf8});  // mov rcx, [rdi-8]
+    AccessGroups groups = merge_accesses(block);
+    ASSERT_EQ(groups.count, 1u);
+    EXPECT_EQ(groups.group[0].low, 0);
+    EXPECT_EQ(groups.group[0].high, 16);
+    EXPECT_EQ(block[2].group, 0);
+}
+
+TEST(Merge, ForgetsARegisterThatIsWritten) {
+    auto block = decode({0x48, 0x8b, 0x7f, 0x08,    // mov rdi, [rdi+8]
+                         0x48, 0x8b, 0x7f, 0x08});  // mov rdi, [rdi+8]
+    merge_accesses(block);
+    EXPECT_EQ(block[0].group, -1);
+    EXPECT_EQ(block[1].group, -1);
+}
+
+TEST(Merge, AWriteDoesNotJoinACheckForReading) {
+    auto block = decode({0x48, 0x8b, 0x07,          // mov rax, [rdi]
+                         0x48, 0x89, 0x47, 0x08});  // mov [rdi+8], rax
+    merge_accesses(block);
+    EXPECT_EQ(block[0].group, -1);
+    EXPECT_EQ(block[1].group, -1);
+}
+
+// 0x7ffffff8 and -0x80000000 are eight bytes apart for a sum of 32 bits, and 4 GiB for the processor.
+TEST(Merge, FarDisplacementsDoNotMeet) {
+    auto block = decode({0x48, 0x89, 0x83, 0xf8, 0xff, 0xff, 0x7f,    // mov [rbx+0x7ffffff8], rax
+                         0x48, 0x89, 0x8b, 0x00, 0x00, 0x00, 0x80});  // mov [rbx-0x80000000], rcx
+    merge_accesses(block);
+    EXPECT_EQ(block[0].group, -1);
+    EXPECT_EQ(block[1].group, -1);
+}
+
+}  // namespace
+}  // namespace undercroft::translate
