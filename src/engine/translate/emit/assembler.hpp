@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The emitter: the forms of x86-64 instructions that the translator itself needs, as bytes.
 //
-// Writes into a buffer that the caller sized generously; running over it is a CHECK. Code is
+// Writes into a buffer that the caller sized generously: has_room() before each run of at most `most_at_once` bytes. Code is
 // position-independent within the buffer; `origin` is the address at which the buffer's first byte will
 // execute. Source: Intel SDM vol. 2A chapter 2.
 
@@ -45,20 +45,19 @@ enum class Condition : std::uint8_t { O, NO, B, AE, E, NE, BE, A, S, NS, P, NP, 
 
 class Assembler {
 public:
-    Assembler(std::span<std::byte> buffer, HostCode origin) : buffer_{buffer}, origin_{origin} {}
+    Assembler(std::span<std::byte> buffer, HostCode origin) : buffer_{buffer}, data_{buffer.data()}, origin_{origin} {}
 
     std::size_t size() const { return size_; }
     HostCode here() const { return origin_ + size_; }
     HostCode address(std::size_t offset) const { return origin_ + offset; }
 
-    void byte(unsigned value) {
-        CHECK(size_ < buffer_.size(), "emit buffer too small");
-        buffer_[size_++] = static_cast<std::byte>(value);
-    }
+    static constexpr std::size_t most_at_once = 512;
+    bool has_room() const { return buffer_.size() - size_ >= most_at_once; }
+
+    void byte(unsigned value) { data_[size_++] = static_cast<std::byte>(value); }
     template <class T>
     void value(T v) {
-        CHECK(size_ + sizeof(T) <= buffer_.size(), "emit buffer too small");
-        std::memcpy(buffer_.data() + size_, &v, sizeof v);
+        std::memcpy(data_ + size_, &v, sizeof v);
         size_ += sizeof(T);
     }
 
@@ -207,7 +206,7 @@ public:
     void bind(std::size_t site) { bind_to(site, here()); }
     void bind_to(std::size_t site, HostCode target) {
         auto disp = static_cast<std::int32_t>(target - (origin_ + site + 4));
-        std::memcpy(buffer_.data() + site, &disp, sizeof disp);
+        std::memcpy(data_ + site, &disp, sizeof disp);
     }
 
     // The longest form of NOP up to `bytes`, repeated.
@@ -284,6 +283,7 @@ private:
         byte(opcode & 0xff);
     }
     std::span<std::byte> buffer_;
+    std::byte* data_;
     HostCode origin_;
     std::size_t size_ = 0;
 };

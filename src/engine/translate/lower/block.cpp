@@ -33,6 +33,7 @@ void Lowering::lower(std::span<Instruction> instructions, const AccessGroups& gr
     groups_ = groups;
     prologue(instructions, live_in);
     for (const Instruction& i : instructions) {
+        CHECK(as_.has_room(), "the code cache was to be emptied before this block");
         one(i, edges);
         if (in_shadow_ && !ends_block(i.kind)) {
             save_flags(i.live_after);
@@ -118,6 +119,7 @@ void Lowering::one(const Instruction& i, const Edges& edges) {
 
 void Lowering::cold_stubs() {
     for (const ColdStub& stub : cold_) {
+        CHECK(as_.has_room(), "the code cache was to be emptied before this block");
         if (stub.exit != nullptr) stub.exit->stub = as_.here();
         for (std::size_t jump : stub.jumps) {
             if (jump != 0) as_.bind(jump);

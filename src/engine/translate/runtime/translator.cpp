@@ -113,7 +113,7 @@ std::uint32_t Translator::peek_live(const Vcpu& vcpu, std::span<const std::byte>
     std::uint32_t live = 0;
     std::uint32_t killed = 0;
     Instruction i;
-    for (unsigned n = 0; n < peek_limit && offset < page.size() && killed != every_flag; ++n) {
+    for (unsigned n = 0; n < peek_limit && offset < page.size() && (live | killed) != every_flag; ++n) {
         std::size_t room = std::min<std::size_t>(page.size() - offset, ZYDIS_MAX_INSTRUCTION_LENGTH);
         std::uint64_t rip = (target & ~0xfffull) + offset;
         if (!decoder_.decode(page.subspan(offset, room), rip, assumptions_, mode == AccessMode::User, i))
