@@ -57,6 +57,7 @@ bool attempt(Vcpu& vcpu, const Trap& trap, Trap& fault) noexcept {
     do {
         if (severity(first) == Severity::DoubleFault) {
             vcpu.activity = Activity::Shutdown;
+            vcpu.request(Attention::Resync);  // no engine goes on before attend() has said so
             return;
         }
         bool is_double = doubles(severity(first), severity(second));

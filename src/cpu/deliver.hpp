@@ -13,7 +13,9 @@ namespace undercroft {
 // Vectors `trap` through the IDT: gate and segment checks, IST and TSS stacks, the frame on the handler's
 // stack, CR2, RF, IF/TF/NT/RF cleared. Clears `interrupt_shadow`, wakes a halted vCPU. A fault on the way
 // becomes the second exception by the manual's table (benign, contributory, page fault -> #DF); a fault in
-// delivering #DF is a triple fault: activity = Shutdown.
+// delivering #DF is a triple fault: activity = Shutdown, and `attention` is set so that attend() tells it.
+// For PF `address` becomes CR2, for DB it is or'ed into DR6 (B0..B3 afresh) and DR7.GD is cleared. A fault
+// with B0..B3 among these is an instruction breakpoint: the pushed RF stays as it is.
 void deliver(Vcpu& vcpu, const Trap& trap) noexcept;
 
 enum class Attended : std::uint8_t {
@@ -25,7 +27,8 @@ enum class Attended : std::uint8_t {
 
 // Serves the attention word between two instructions: NMI, then external interrupts if IF is set and there is
 // no shadow. An interrupt that must wait stays in `pending_interrupt` so that `attention` can be zero
-// meanwhile.
+// meanwhile; sti(), popf(), iret(), sysret() set `attention` again when they let a waiting event in. In a
+// shadow `attention` stays set: look again after the next instruction. Calls the environment.
 Attended attend(Vcpu& vcpu) noexcept;
 
 }  // namespace undercroft

@@ -72,10 +72,12 @@ struct Handler {
     StackItems frame = {
         trap.error_code,          return_address(vcpu, trap), vcpu.seg(SegmentName::CS).selector,
         pushed_flags(vcpu, trap), vcpu.reg(Gpr::Rsp),         vcpu.seg(SegmentName::SS).selector};
-    StackView stack{.is_64bit = true,
-                    .mode = handler.cpl == 3 ? AccessMode::User : vcpu.system_access_mode(),
-                    .segment = {},
-                    .ext = ext};
+    AccessMode mode = handler.cpl == 3 ? AccessMode::User : vcpu.system_access_mode();
+    bool done = trap.has_error_code ? try_write_quadwords<0, 6>(vcpu, mode, handler.stack_top, frame)
+                                    : try_write_quadwords<1, 5>(vcpu, mode, handler.stack_top, frame);
+    if (done) [[likely]]
+        return true;
+    StackView stack{.is_64bit = true, .mode = mode, .ext = ext};
     unsigned first = trap.has_error_code ? 0 : 1;
     return write_stack(vcpu, stack, handler.stack_top, 8, frame, first, 6 - first, fault);
 }

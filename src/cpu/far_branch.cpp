@@ -30,7 +30,7 @@ bool call_inward(Vcpu& vcpu, const FarTarget& target, std::uint64_t next_rip, Tr
     if (offset + 7 > vcpu.tr.limit) return raise(trap, Vector::TS, selector_error(vcpu.tr.selector));
     if (!read_system(vcpu, vcpu.tr.base + offset, top, trap)) return false;
     if (!mark_accessed(vcpu, target.code.selector, target.descriptor, trap)) return false;
-    StackView stack{.is_64bit = true, .mode = vcpu.system_access_mode(), .segment = {}, .ext = 0};
+    StackView stack{.is_64bit = true, .mode = vcpu.system_access_mode()};
     StackItems frame = {next_rip, vcpu.seg(SegmentName::CS).selector, vcpu.reg(Gpr::Rsp),
                         vcpu.seg(SegmentName::SS).selector};
     if (!write_stack(vcpu, stack, top, 8, frame, 0, 4, trap)) return false;

@@ -6,7 +6,10 @@
 // all effects made; those that transfer control have set vcpu.rip, for the others the caller moves RIP on. On
 // failure it returns false, `trap` holds the exception, and nothing guest-visible has changed (but A and D
 // bits). The interrupt shadow: sti() and load_segment(SS) set vcpu.interrupt_shadow; the engine clears it
-// after the next instruction.
+// after the next instruction. Exception, by the manual: iret() unblocks NMIs even when it faults.
+//
+// These may call the environment, which wants the vector state saved: rdmsr(), wrmsr(), read_control() and
+// write_control() of CR8. Nothing else here does (device memory under a stack or a descriptor table aside).
 //
 // Source: Intel SDM vol. 2 pseudo-code of each instruction; AMD APM vol. 3 where the vendors differ (the
 // host's vendor is what the guest sees). General registers only: called from translated code's helpers with
@@ -76,7 +79,8 @@ enum class SegmentQuery : std::uint8_t { Lar, Lsl, Verr, Verw };
 [[nodiscard]] bool popf(Vcpu& vcpu, std::uint64_t value, OperandSize size, Trap& trap) noexcept;
 [[nodiscard]] bool hlt(Vcpu& vcpu,
                        Trap& trap) noexcept;  // activity = Halted; the caller moves RIP on first thing
-// INT n, INT3, INTO, INT1: returns the trap to deliver.
+// INT n, INT3, INTO: returns the trap to deliver. (INT1 checks no privilege: move RIP on and deliver DB as a
+// Trap.)
 Trap software_interrupt(const Vcpu& vcpu, Vector vector, std::uint64_t next_rip) noexcept;
 
 // --- the rest ---------------------------------------------------------------------------------------------

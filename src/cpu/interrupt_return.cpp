@@ -55,7 +55,8 @@ bool iret(Vcpu& vcpu, OperandSize size, Trap& trap) noexcept {
     auto bytes = static_cast<unsigned>(size);
     unsigned count = view.is_64bit ? 5 : 3;
     std::uint64_t rsp = vcpu.reg(Gpr::Rsp);
-    if (!read_stack(vcpu, view, rsp, bytes, count, items, trap)) return false;
+    bool done = view.is_64bit && bytes == 8 && try_read_quadwords<5>(vcpu, view.mode, rsp, items);
+    if (!done && !read_stack(vcpu, view, rsp, bytes, count, items, trap)) return false;
     auto code_selector = static_cast<std::uint16_t>(items[1]);
     bool outward = (code_selector & 3) > vcpu.cpl;
     ReturnTarget target;

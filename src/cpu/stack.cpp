@@ -7,7 +7,7 @@ namespace {
 // Within SS: canonical in 64-bit code, else inside the limit (SDM vol. 3A section 5.3).
 bool is_inside(const StackView& stack, std::uint64_t pointer, std::uint64_t bytes) noexcept {
     if (stack.is_64bit) return is_canonical(pointer) && is_canonical(pointer + bytes - 1);
-    const Segment& segment = stack.segment;
+    const Segment& segment = *stack.segment;
     std::uint64_t last = pointer + bytes - 1;
     if (last > stack.mask()) return false;  // a group that wraps around: no kernel does that
     bool expands_down = !segment.is_code() && (Segment::Type::get(segment.attributes) & 4) != 0;
@@ -15,7 +15,7 @@ bool is_inside(const StackView& stack, std::uint64_t pointer, std::uint64_t byte
 }
 
 std::uint64_t linear(const StackView& stack, std::uint64_t pointer) noexcept {
-    return stack.is_64bit ? pointer : (stack.segment.base + pointer) & 0xffffffff;
+    return stack.is_64bit ? pointer : (stack.segment->base + pointer) & 0xffffffff;
 }
 
 // Item by item as the processor pushes, from the top down, so that the fault and its address are the first
@@ -33,25 +33,12 @@ bool check_pushes(Vcpu& vcpu, const StackView& stack, std::uint64_t bottom, unsi
 
 }  // namespace
 
-StackView current_stack(const Vcpu& vcpu) noexcept {
-    return {.is_64bit = vcpu.code_64bit(),
-            .mode = vcpu.access_mode(),
-            .segment = vcpu.seg(SegmentName::SS),
-            .ext = 0};
-}
-
 bool read_stack(Vcpu& vcpu, const StackView& stack, std::uint64_t pointer, unsigned size, unsigned count,
                 StackItems& items, Trap& trap) noexcept {
     unsigned bytes = size * count;
     pointer &= stack.mask();
     if (!is_inside(stack, pointer, bytes)) return raise(trap, Vector::SS, stack.ext);
     std::uint64_t address = linear(stack, pointer);
-    const TlbEntry& entry = vcpu.tlb.entry(stack.mode, address);
-    std::uint64_t offset = address - entry.read_tag;
-    if (size == 8 && offset <= page_size - bytes) [[likely]] {
-        for (unsigned i = 0; i < count; ++i) __builtin_memcpy(&items[i], entry.host_page + offset + i * 8, 8);
-        return true;
-    }
     if (!vcpu.mmu->check(GuestVirtual{address}, bytes, Access::Read, stack.mode, trap)) return false;
     for (unsigned i = 0; i < count; ++i) {
         items[i] = 0;
@@ -67,14 +54,6 @@ bool write_stack(Vcpu& vcpu, const StackView& stack, std::uint64_t top, unsigned
     std::uint64_t bottom = (top - bytes) & stack.mask();
     if (!is_inside(stack, bottom, bytes)) return raise(trap, Vector::SS, stack.ext);
     std::uint64_t address = linear(stack, bottom);
-    const TlbEntry& entry = vcpu.tlb.entry(stack.mode, address);
-    std::uint64_t offset = address - entry.write_tag;
-    if (size == 8 && offset <= page_size - bytes) [[likely]] {
-        for (unsigned i = 0; i < count; ++i) {
-            __builtin_memcpy(entry.host_page + offset + i * 8, &items[first + i], 8);
-        }
-        return true;
-    }
     if (!check_pushes(vcpu, stack, bottom, size, count, trap)) return false;
     for (unsigned i = 0; i < count; ++i) {
         if (!vcpu.mmu->write(GuestVirtual{address + i * size}, &items[first + i], size, stack.mode, trap))

@@ -21,16 +21,18 @@ using StackItems = std::array<std::uint64_t, 6>;  // [0] is at the lowest addres
 struct StackView {
     bool is_64bit = true;
     AccessMode mode = AccessMode::Supervisor;
-    Segment segment;  // not looked at when is_64bit
     std::uint32_t ext = 0;
+    const Segment* segment = nullptr;  // not looked at when is_64bit
 
     std::uint64_t mask() const noexcept {
         if (is_64bit) return ~0ull;
-        return Segment::DB::get(segment.attributes) != 0 ? 0xffffffff : 0xffff;
+        return Segment::DB::get(segment->attributes) != 0 ? 0xffffffff : 0xffff;
     }
 };
 
-StackView current_stack(const Vcpu& vcpu) noexcept;
+inline StackView current_stack(const Vcpu& vcpu) noexcept {
+    return {.is_64bit = vcpu.code_64bit(), .mode = vcpu.access_mode(), .segment = &vcpu.seg(SegmentName::SS)};
+}
 
 // Reads `count` items of `size` bytes from `pointer` upwards. Does not move RSP.
 [[nodiscard]] bool read_stack(Vcpu& vcpu, const StackView& stack, std::uint64_t pointer, unsigned size,
@@ -39,6 +41,28 @@ StackView current_stack(const Vcpu& vcpu) noexcept;
 // Writes items[first .. first + count) so that they end below `top`. Does not move RSP.
 [[nodiscard]] bool write_stack(Vcpu& vcpu, const StackView& stack, std::uint64_t top, unsigned size,
                                const StackItems& items, unsigned first, unsigned count, Trap& trap) noexcept;
+
+// The same for quadwords on a 64-bit stack that lies in one page and in the software TLB (no other address
+// can be found there, so nothing else needs checking). False: nothing done, go the long way.
+template <unsigned Count>
+[[nodiscard]] inline bool try_read_quadwords(Vcpu& vcpu, AccessMode mode, std::uint64_t pointer,
+                                             StackItems& items) noexcept {
+    const TlbEntry& entry = vcpu.tlb.entry(mode, pointer);
+    std::uint64_t offset = pointer - entry.read_tag;
+    if (offset > page_size - Count * 8) return false;
+    __builtin_memcpy(items.data(), entry.host_page + offset, Count * 8);
+    return true;
+}
+template <unsigned First, unsigned Count>
+[[nodiscard]] inline bool try_write_quadwords(Vcpu& vcpu, AccessMode mode, std::uint64_t top,
+                                              const StackItems& items) noexcept {
+    std::uint64_t bottom = top - Count * 8;
+    const TlbEntry& entry = vcpu.tlb.entry(mode, bottom);
+    std::uint64_t offset = bottom - entry.write_tag;
+    if (offset > page_size - Count * 8) return false;
+    __builtin_memcpy(entry.host_page + offset, items.data() + First, Count * 8);
+    return true;
+}
 
 // Moves RSP by `delta`, within the stack's width.
 inline void move_stack_pointer(Vcpu& vcpu, const StackView& stack, std::uint64_t delta) noexcept {
