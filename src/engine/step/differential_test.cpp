@@ -314,6 +314,8 @@ TEST_F(Differential, Sse) {
     compare(bytes({0x66, 0x48, 0x0f, 0x7e, 0xca}));                             // movq rdx,xmm
     compare(bytes({0xf2, 0x48, 0x0f, 0x2a, 0xca}));                             // cvtsi2sd
     compare(bytes({0xf2, 0x48, 0x0f, 0x2c, 0xca}));                             // cvttsd2si
+    compare(bytes({0xf2, 0x48, 0x0f, 0x2d, 0x4b, 0x08}));                       // cvtsd2si from memory
+    compare(bytes({0xc4, 0xe1, 0xfa, 0x2d, 0x4b, 0x08}));                       // vcvtss2si from memory
     compare(bytes({0x66, 0x0f, 0x2e, 0xca}));                                   // ucomisd
     compare(bytes({0x66, 0x0f, 0xd7, 0xca}));                                   // pmovmskb
     compare(bytes({0x66, 0x0f, 0x38, 0x10, 0x4b, 0x10}));                       // pblendvb, xmm0 implicit

@@ -3,12 +3,14 @@
 
 #include "base/check.hpp"
 #include "engine/step/xsave_area.hpp"
+#include "x86/trap.hpp"
 
 #include <signal.h>
 #include <ucontext.h>
 
 #include <cstring>
 #include <mutex>
+#include <optional>
 
 namespace undercroft {
 namespace {
@@ -72,25 +74,31 @@ thread_local GuardedRun* active_run = nullptr;
 constexpr int guarded_signals[] = {SIGFPE, SIGSEGV, SIGILL};
 struct sigaction previous[3];
 
-// Linux gives #GP and #SS this si_code, page faults others.
-constexpr int kernel_code = 0x80;
+// The exception that made Linux send the signal. What is missing here is a bug of ours, as a page fault.
+std::optional<GuardedResult> result_of(greg_t exception) {  // async-signal-safe
+    switch (static_cast<Vector>(exception)) {
+        case Vector::DE: return GuardedResult::DivideError;
+        case Vector::UD: return GuardedResult::Undefined;
+        case Vector::SS:
+        case Vector::GP: return GuardedResult::Protection;
+        case Vector::MF: return GuardedResult::X87Error;
+        case Vector::XM: return GuardedResult::SimdError;
+        default: return std::nullopt;
+    }
+}
 
-bool claim(int signal, const siginfo_t* info, ucontext_t* context) {  // async-signal-safe
+bool claim(ucontext_t* context) {  // async-signal-safe
     GuardedRun* run = active_run;
     if (run == nullptr) return false;
     auto rip = static_cast<std::uint64_t>(context->uc_mcontext.gregs[REG_RIP]);
     if (rip - reinterpret_cast<std::uint64_t>(run->region) >= run->region_size) return false;
-    switch (signal) {
-        case SIGFPE: run->result = GuardedResult::FloatingPoint; break;
-        case SIGILL: run->result = GuardedResult::Undefined; break;
-        default:
-            if (info->si_code != kernel_code) return false;
-            run->result = GuardedResult::Protection;
-    }
-    // The exception flags of the faulting instruction; x87's are saved behind the stub.
-    if (signal == SIGFPE && context->uc_mcontext.fpregs != nullptr) {
+    std::optional<GuardedResult> result = result_of(context->uc_mcontext.gregs[REG_TRAPNO]);
+    if (!result) return false;
+    run->result = *result;
+    // The exception flags of the faulting instruction. x87's are saved behind the stub.
+    if (*result == GuardedResult::SimdError && context->uc_mcontext.fpregs != nullptr) {
         std::uint32_t mxcsr = context->uc_mcontext.fpregs->mxcsr;
-        if (run->x87 == 0) std::memcpy(run->vcpu->xsave.data() + XsaveArea::mxcsr, &mxcsr, 4);
+        std::memcpy(run->vcpu->xsave.data() + XsaveArea::mxcsr, &mxcsr, 4);
     }
     context->uc_mcontext.gregs[REG_RIP] = reinterpret_cast<greg_t>(undercroft_guarded_stub_done);
     context->uc_mcontext.gregs[REG_RSP] = static_cast<greg_t>(run->host_stack);
@@ -98,7 +106,7 @@ bool claim(int signal, const siginfo_t* info, ucontext_t* context) {  // async-s
 }
 
 void handle(int signal, siginfo_t* info, void* context) {  // async-signal-safe
-    if (claim(signal, info, static_cast<ucontext_t*>(context))) return;
+    if (claim(static_cast<ucontext_t*>(context))) return;
     for (unsigned i = 0; i < 3; i++) {
         if (guarded_signals[i] != signal) continue;
         const struct sigaction& old = previous[i];

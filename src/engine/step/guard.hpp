@@ -19,9 +19,11 @@ namespace undercroft {
 
 enum class GuardedResult : std::uint8_t {
     Done,
-    FloatingPoint,  // SIGFPE
-    Protection,     // SIGSEGV of a kind that only #GP and #SS cause
-    Undefined,      // SIGILL: the host lacks the instruction
+    DivideError,  // the exceptions #DE, #UD, #GP, #MF, #XM
+    Undefined,
+    Protection,
+    X87Error,
+    SimdError,
 };
 
 // What run_guarded_stub (guard.cpp) works on. Standard layout: assembly reads it.

@@ -29,6 +29,9 @@ TEST(StepMode, Compatibility32) {
     m.run({0x40});  // inc eax
     EXPECT_EQ(m.reg(Gpr::Rax), 0u);
     EXPECT_EQ(m.vcpu.rip, StepMachine::code + 1);
+    m.run({0x4c});  // dec esp
+    EXPECT_EQ(m.reg(Gpr::Rsp), StepMachine::stack - 1);
+    m.run({0x44});        // inc esp
     m.run({0x66, 0x4b});  // dec bx
     EXPECT_EQ(m.reg(Gpr::Rbx), 0xffffu);
     m.run({0x68, 0x44, 0x33, 0x22, 0x11});  // push imm32

@@ -50,21 +50,20 @@ bool may_use_state(Context& context) {
 bool run_stub(Context& context, void* memory) {
     Vcpu& vcpu = context.vcpu;
     const Instruction& instruction = context.instruction;
-    if (instruction.needs == 0) {
-        instruction.stub(&vcpu, memory);
-        return true;
-    }
     bool x87 = (instruction.needs & Needs::X87) != 0;
     bool vectors = (instruction.needs & Needs::Vectors) != 0;
     if (vectors) materialize(vcpu, XCR0::SSE | XCR0::AVX);
     switch (run_guarded(vcpu, instruction.stub, memory, x87, context.native.region())) {
         case GuardedResult::Done: return true;
-        case GuardedResult::FloatingPoint:
-            context.trap = Trap::fault(x87 ? Vector::MF : Vector::XM);
-            if (!x87 && (vcpu.paging.cr4 & CR4::OSXMMEXCPT) == 0) context.trap = Trap::fault(Vector::UD);
-            return false;
-        case GuardedResult::Protection: context.trap = Trap::fault(Vector::GP, 0); return false;
+        case GuardedResult::DivideError: context.trap = Trap::fault(Vector::DE); return false;
         case GuardedResult::Undefined: context.trap = Trap::fault(Vector::UD); return false;
+        case GuardedResult::Protection: context.trap = Trap::fault(Vector::GP, 0); return false;
+        case GuardedResult::X87Error: context.trap = Trap::fault(Vector::MF); return false;
+        case GuardedResult::SimdError: {
+            bool announced = (vcpu.paging.cr4 & CR4::OSXMMEXCPT) != 0;
+            context.trap = Trap::fault(announced ? Vector::XM : Vector::UD);
+            return false;
+        }
     }
     return false;
 }

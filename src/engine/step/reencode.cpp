@@ -40,7 +40,7 @@ bool rename_stack_pointer(Fields& fields, const ZydisDecodedInstruction& source,
             case ZYDIS_OPERAND_ENCODING_MODRM_RM: fields.rm = name; break;
             case ZYDIS_OPERAND_ENCODING_NDSNDD: fields.vvvv = name; break;
             case ZYDIS_OPERAND_ENCODING_OPCODE:
-                fields.opcode = (fields.opcode & 0xf8) | (name & 7);
+                if (!fields.has_modrm) fields.opcode = (fields.opcode & 0xf8) | (name & 7);
                 fields.rm = name;
                 break;
             default: return false;
@@ -62,6 +62,17 @@ std::span<const std::uint8_t> tail_of(const ZydisDecodedInstruction& source, con
     return std::span{instruction.bytes}.subspan(start, source.length - start);
 }
 
+// Opcodes of 16- and 32-bit code that mean something else in 64-bit code.
+void set_forms_of_64bit_code(Fields& fields) {
+    if (fields.opcode == 0x82) fields.opcode = 0x80;
+    if (fields.opcode < 0x40 || fields.opcode > 0x4f) return;
+    fields.has_modrm = true;  // INC and DEC with the register in the opcode: the bytes of REX prefixes
+    fields.mod = 3;
+    fields.reg = fields.opcode >> 3 & 1;
+    fields.rm = fields.opcode & 7;
+    fields.opcode = 0xff;
+}
+
 Fields fields_of(const ZydisDecodedInstruction& source, const Instruction& instruction) {
     Fields fields;
     fields.opcode = source.opcode;
@@ -78,15 +89,7 @@ Fields fields_of(const ZydisDecodedInstruction& source, const Instruction& instr
         fields.rm |= source.raw.rex.B != 0 ? 8u : 0u;
         if (!fields.has_modrm) fields.rm = (fields.opcode & 7) | (source.raw.rex.B != 0 ? 8u : 0u);
     }
-    // INC and DEC with the register in the opcode are REX prefixes in 64-bit code.
-    if (legacy && source.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && fields.opcode >= 0x40 &&
-        fields.opcode <= 0x4f) {
-        fields.has_modrm = true;
-        fields.mod = 3;
-        fields.reg = fields.opcode >> 3 & 1;
-        fields.rm = fields.opcode & 7;
-        fields.opcode = 0xff;
-    }
+    if (legacy && source.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT) set_forms_of_64bit_code(fields);
     return fields;
 }
 

@@ -8,6 +8,7 @@
 
 #pragma once
 
+#include "cpu/cpuid.hpp"
 #include "cpu/environment.hpp"
 #include "cpu/vcpu.hpp"
 #include "engine/step/step.hpp"
@@ -72,6 +73,7 @@ public:
         write_tables();
         reset(vcpu);
         vcpu.environment = &environment;
+        vcpu.cpuid = &cpuid;
         vcpu.paging = {CR0::PE | CR0::MP | CR0::ET | CR0::NE | CR0::WP | CR0::PG, tables,
                        CR4::PAE | CR4::PGE | CR4::OSFXSR | CR4::OSXMMEXCPT | CR4::OSXSAVE | CR4::FSGSBASE,
                        EFER::SCE | EFER::LME | EFER::LMA | EFER::NXE};
@@ -153,6 +155,7 @@ public:
     std::unique_ptr<GuestMemory> memory;
     CodePages code_pages;
     RecordingEnvironment environment;
+    CpuidTable cpuid{1'000'000, 1};
 
 private:
     static constexpr std::uint64_t flat_code64 = 0x00af9b000000ffff;
