@@ -24,6 +24,7 @@ set(TRANSLATE_SOURCES
   translate/cache/block_cache.cpp
   translate/cache/code_memory.cpp
   translate/decode/decoder.cpp
+  translate/decode/flag_effects.cpp
   translate/decode/registers.cpp
   translate/engine.cpp
   translate/lower/block.cpp

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Decoding and classification. What is not on a list here runs in the single-step executor, which also
 // decides what does not exist on our processor.
+#include "engine/translate/decode/flag_effects.hpp"
 #include "engine/translate/decode/instruction.hpp"
 #include "x86/registers.hpp"
 
@@ -8,8 +9,6 @@
 
 namespace undercroft::translate {
 namespace {
-
-constexpr std::uint32_t all_flags = static_cast<std::uint32_t>(RFLAGS::Arithmetic);
 
 // Integer instructions without implicit memory operands, privilege or control transfer.
 bool is_plain_integer(ZydisMnemonic mnemonic) {
@@ -313,52 +312,6 @@ Kind kind_of(const Instruction& i, const Assumptions& assumptions, bool user) {
     }
 }
 
-bool clears_undefined_flags(ZydisMnemonic mnemonic) {
-    return mnemonic == ZYDIS_MNEMONIC_AND || mnemonic == ZYDIS_MNEMONIC_OR ||
-           mnemonic == ZYDIS_MNEMONIC_XOR || mnemonic == ZYDIS_MNEMONIC_TEST;
-}
-
-FlagEffects flag_effects(const Instruction& i) {
-    FlagEffects effects;
-    const auto& raw = i.raw;
-    if (const auto* flags = raw.cpu_flags) {
-        effects.read = flags->tested & all_flags;
-        // "Undefined" flags stay as they were on some processors: let the old values through, but where they
-        // are cleared.
-        std::uint32_t undefined = clears_undefined_flags(raw.mnemonic) ? flags->undefined : 0;
-        effects.written = (flags->modified | flags->set_0 | flags->set_1 | undefined) & all_flags;
-        effects.modifies = ((effects.written | flags->undefined) & all_flags) != 0;
-    }
-    switch (raw.mnemonic) {
-        // A count of zero leaves all flags as they were.
-        case ZYDIS_MNEMONIC_SHL:
-        case ZYDIS_MNEMONIC_SHR:
-        case ZYDIS_MNEMONIC_SAR:
-        case ZYDIS_MNEMONIC_ROL:
-        case ZYDIS_MNEMONIC_ROR:
-        case ZYDIS_MNEMONIC_RCL:
-        case ZYDIS_MNEMONIC_RCR:
-        case ZYDIS_MNEMONIC_SHLD:
-        case ZYDIS_MNEMONIC_SHRD: {
-            const auto& count = i.operand[raw.operand_count_visible - 1];
-            bool known = count.type == ZYDIS_OPERAND_TYPE_IMMEDIATE &&
-                         (count.imm.value.u & (raw.operand_width == 64 ? 63 : 31)) != 0;
-            if (!known) {
-                effects.read = all_flags;
-                effects.written = 0;
-            } else if (raw.mnemonic == ZYDIS_MNEMONIC_ROL || raw.mnemonic == ZYDIS_MNEMONIC_ROR ||
-                       raw.mnemonic == ZYDIS_MNEMONIC_RCL || raw.mnemonic == ZYDIS_MNEMONIC_RCR) {
-                effects.written = static_cast<std::uint32_t>(RFLAGS::CF | RFLAGS::OF);
-            }
-            effects.touches = true;
-            return effects;
-        }
-        default: break;
-    }
-    effects.touches = effects.read != 0 || effects.modifies;
-    return effects;
-}
-
 bool is_high_byte(ZydisRegister reg) {
     return reg == ZYDIS_REGISTER_AH || reg == ZYDIS_REGISTER_CH || reg == ZYDIS_REGISTER_DH ||
            reg == ZYDIS_REGISTER_BH;
@@ -397,7 +350,7 @@ bool Decoder::decode(std::span<const std::byte> bytes, std::uint64_t rip, const 
                         out.kind == Kind::WriteCr3 || out.kind == Kind::WriteSegmentBase;
     if (leaves_flags) out.flags = {.shown = out.flags.shown};
     if (out.kind == Kind::PopFlags || out.kind == Kind::Sysret || out.kind == Kind::InterruptReturn) {
-        out.flags = {.read = 0, .written = all_flags, .touches = true};
+        out.flags = {.read = 0, .written = static_cast<std::uint32_t>(RFLAGS::Arithmetic), .touches = true};
     }
     return true;
 }
