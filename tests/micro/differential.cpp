@@ -15,7 +15,10 @@ namespace {
 constexpr u64 base = 0x412345600000;
 constexpr u64 code_at = base, data_at = base + 0x100000, stack_at = base + 0x200000,
               hole_at = base + 0x300000;
-u8* code;
+
+// Programs take turns in these pages: a page that is written to often would be run another way.
+constexpr unsigned code_pages = 256;
+u8* code[code_pages];
 u64* data[2];
 u64* stack_top;
 
@@ -52,12 +55,12 @@ Registers prepare(Random& random) {
 }  // namespace
 
 void micro_main() {
-    code = allocate_page();
+    for (u8*& page : code) page = allocate_page();
     data[0] = reinterpret_cast<u64*>(allocate_page());
     data[1] = reinterpret_cast<u64*>(allocate_page());
     u8* stack = allocate_page();
     stack_top = reinterpret_cast<u64*>(stack + 4096 - 64);
-    map(code_at, code, user_page);
+    for (unsigned i = 0; i < code_pages; ++i) map(code_at + i * 4096, code[i], user_page);
     map(data_at, data[0], user_page);
     map(data_at + 4096, data[1], user_page);
     map(stack_at, stack, user_page);
@@ -65,16 +68,18 @@ void micro_main() {
     constexpr unsigned programs = 4000;
     for (unsigned program = 0; program < programs; ++program) {
         Random random{program + 1};
+        const unsigned page = program % code_pages;
         const u64 offset = random.below(3) * 1024;
-        RandomCode writer{code + offset, random, random.one_in(3)};
+        RandomCode writer{code[page] + offset, random, random.one_in(3)};
         const unsigned length = 1 + random.below(30);
         for (unsigned i = 0; i < length; ++i) writer.instruction();
         writer.finish();  // (vector results reach memory by the stores among the instructions)
         u64 h = 0;
         // The same code three times: what is translated once runs again with other values.
         for (unsigned i = 0; i < 3; ++i) {
-            const Outcome out = run(reinterpret_cast<const void*>(code_at + offset - user_alias),
-                                    prepare(random), Ring::User);
+            const Outcome out =
+                run(reinterpret_cast<const void*>(code_at + page * 4096 + offset - user_alias),
+                    prepare(random), Ring::User);
             faulted += !out.done();
             h = hash(h, hash_outcome(out));
         }

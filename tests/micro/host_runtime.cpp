@@ -21,7 +21,7 @@ namespace micro {
 
 namespace {
 
-constexpr std::size_t pool_size = 64 * 4096;
+constexpr std::size_t pool_size = 512 * 4096;
 u8* pool = nullptr;
 std::size_t pool_used = 0;
 int pool_fd = -1;
