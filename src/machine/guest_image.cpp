@@ -5,6 +5,7 @@
 #include "base/fd.hpp"
 #include "machine/layout.hpp"
 
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -53,7 +54,9 @@ Result<GuestImage> load_guest(const MachineConfig& config) {
     auto memory = GuestMemory::create(std::move(regions));
     if (!memory) return memory.error();
     for (const boot::Chunk& chunk : image->chunks) {
-        CHECK((*memory)->write(chunk.address, chunk.bytes), "the load plan stays within RAM");
+        // The bytes are the image's own, and it is dropped right after: the guest may have their pages.
+        std::span<std::byte> bytes{const_cast<std::byte*>(chunk.bytes.data()), chunk.bytes.size()};
+        CHECK((*memory)->take(chunk.address, bytes), "the load plan stays within RAM");
     }
     return GuestImage{.memory = *std::move(memory),
                       .entry = image->entry,

@@ -52,8 +52,31 @@ bool for_each_page(const GuestMemory& memory, GuestPhysical start, std::uint64_t
     return true;
 }
 
+// Does [start, start + size) lie in one piece in our address space, too?
+bool is_one_piece(const GuestMemory& memory, GuestPhysical start, std::uint64_t size) {
+    const std::byte* first = memory.host(start);
+    const std::byte* last = memory.host(start + (size - 1));
+    return last - first == static_cast<std::ptrdiff_t>(size - 1);
+}
+
 bool all_ram(const GuestMemory& memory, GuestPhysical start, std::uint64_t size) {
     return for_each_page(memory, start, size, [](std::byte*, std::uint64_t, std::uint64_t) {});
+}
+
+// A mapping whose second page lies on a 2 MiB border, so that the guest's large pages are the host's: take()
+// can then move them whole. MAP_FAILED with errno set if there is no room.
+void* reserve(std::uint64_t size) {
+    constexpr std::uint64_t large = std::uint64_t{2} << 20;
+    void* space = mmap(nullptr, size + large, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (space == MAP_FAILED) return space;
+    auto start = reinterpret_cast<std::uintptr_t>(space);
+    std::uint64_t before = (large - (start + page_size) % large) % large;
+    std::byte* pool = static_cast<std::byte*>(space) + before;
+    if (before > 0) munmap(space, before);
+    std::uint64_t mapped = (size + page_size - 1) / page_size * page_size;
+    if (before < large) munmap(pool + mapped, large - before);
+    return pool;
 }
 
 }  // namespace
@@ -69,8 +92,7 @@ Result<std::unique_ptr<GuestMemory>> GuestMemory::create(std::vector<MemoryRegio
         return cannot_reserve(bytes, "more than a guest can address");
 
     std::uint64_t pool_size = bytes + page_size;
-    void* pool =
-        mmap(nullptr, pool_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* pool = reserve(pool_size);
     if (pool == MAP_FAILED) return cannot_reserve(bytes, std::strerror(errno));
     memory->pool_ = static_cast<std::byte*>(pool);
     memory->pool_size_ = pool_size;
@@ -102,6 +124,20 @@ bool GuestMemory::write(GuestPhysical to, std::span<const std::byte> from) {
     return for_each_page(*this, to, from.size(), [&](std::byte* host, std::uint64_t done, std::uint64_t now) {
         std::memcpy(host, from.data() + done, now);
     });
+}
+
+bool GuestMemory::take(GuestPhysical to, std::span<std::byte> from) {
+    constexpr std::uint64_t worth_it = std::uint64_t{1} << 20;
+    if (from.size() < worth_it || !all_ram(*this, to, from.size())) return write(to, from);
+    std::uint64_t head = (page_size - to.page_offset()) % page_size;
+    std::uint64_t whole = (from.size() - head) / page_size * page_size;
+    std::byte* source = from.data() + head;
+    bool fits =
+        reinterpret_cast<std::uintptr_t>(source) % page_size == 0 && is_one_piece(*this, to + head, whole);
+    // The source stays mapped, empty: whoever owns it may free it as if nothing had happened.
+    constexpr int flags = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
+    if (!fits || mremap(source, whole, whole, flags, host(to + head)) == MAP_FAILED) return write(to, from);
+    return write(to, from.first(head)) && write(to + (head + whole), from.subspan(head + whole));
 }
 
 std::uint64_t GuestMemory::size() const {

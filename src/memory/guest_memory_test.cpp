@@ -5,7 +5,10 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <cstring>
+#include <memory>
+#include <vector>
 
 namespace undercroft {
 namespace {
@@ -54,6 +57,30 @@ TEST(GuestMemory, CopiesAcrossPages) {
     EXPECT_TRUE(memory->write(GuestPhysical{0x2ffd}, out));
     EXPECT_TRUE(memory->read(GuestPhysical{0x2ffd}, in));
     EXPECT_EQ(std::memcmp(in.data(), out.data(), in.size()), 0);
+}
+
+TEST(GuestMemory, TakesPagesOrCopiesThem) {
+    constexpr std::uint64_t size = 3 * MiB;
+    for (std::uint64_t offset : {0ull, 4096ull, 5000ull}) {  // of the bytes in their buffer
+        for (std::uint64_t to : {0x2000ull, 0x2388ull}) {    // 5000 and 0x2388 lie alike in their pages
+            auto memory = two_regions();
+            std::unique_ptr<std::byte, decltype(&std::free)> buffer{
+                static_cast<std::byte*>(std::aligned_alloc(2 * MiB, 4 * MiB)), &std::free};
+            std::span bytes{buffer.get() + offset, size};
+            for (std::size_t i = 0; i < size; i++) bytes[i] = static_cast<std::byte>(i * 7 + i / 4096);
+            std::vector<std::byte> expected(bytes.begin(), bytes.end());
+            ASSERT_TRUE(memory->take(GuestPhysical{to}, bytes));
+            std::vector<std::byte> in(size);
+            ASSERT_TRUE(memory->read(GuestPhysical{to}, in));
+            EXPECT_EQ(in, expected);
+            EXPECT_EQ(*memory->host(GuestPhysical{to - 1}), std::byte{0});
+            EXPECT_EQ(*memory->host(GuestPhysical{to + size}), std::byte{0});
+            bytes[0] = std::byte{1};  // still there to be written, and freed
+        }
+    }
+    auto memory = two_regions();
+    std::vector<std::byte> large(5 * MiB);
+    EXPECT_FALSE(memory->take(GuestPhysical{0}, large)) << "not all RAM";
 }
 
 TEST(GuestMemory, RefusesWhatIsNotAllRam) {
