@@ -246,6 +246,7 @@ TEST_F(Deliver, FaultDuringADoubleFaultShutsDown) {
     set_gate(8, 12);
     deliver(vcpu, Trap::page_fault(0x777, 0));
     EXPECT_EQ(vcpu.activity, Activity::Shutdown);
+    EXPECT_NE(vcpu.attention.load(), 0u);
     EXPECT_EQ(attend(vcpu), Attended::Shutdown);
     ASSERT_EQ(environment.reports.size(), 1u);
     EXPECT_EQ(environment.reports[0].first, Unusual::TripleFault);

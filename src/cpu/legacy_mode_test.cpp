@@ -83,6 +83,8 @@ TEST_F(LegacyMode, RealModeWithoutATable) {
 TEST_F(LegacyMode, RealModeFarCall) {
     enter_legacy(CR0::ET);
     refuses(Vector::GP, 0, [&] { return far_jump(vcpu, 0x100, 0x10000, trap); });
+    ASSERT_TRUE(far_jump(vcpu, 0x0200, 0x30, trap));
+    EXPECT_EQ(vcpu.seg(SegmentName::CS).base, 0x2000u);
     ASSERT_TRUE(far_call(vcpu, 0x1000, 0x20, OperandSize::Word, 0x77, trap));
     EXPECT_EQ(vcpu.seg(SegmentName::CS).base, 0x10000u);
     ASSERT_TRUE(far_return(vcpu, OperandSize::Word, 0, trap));
@@ -118,6 +120,18 @@ TEST_F(LegacyMode, ProtectedModeInterruptAndReturn) {
     EXPECT_EQ(vcpu.interrupt_flag, 1) << "a trap gate";
     EXPECT_EQ(at<std::uint32_t>(0x8000 - 16), 0x18u);
     EXPECT_EQ(at<std::uint32_t>(0x8000 - 4), RFLAGS::Fixed | RFLAGS::IF | RFLAGS::RF);
+}
+
+TEST_F(LegacyMode, ProtectedModeGatesHaveADpl) {
+    enter_legacy(CR0::PE | CR0::ET);
+    vcpu.seg(SegmentName::CS) = Descriptor::expand(descriptor(user_code32), user_code32);
+    vcpu.cpl = 3;
+    vcpu.reg(Gpr::Rsp) = user_stack;
+    word(idt + 0x40 * 8) = 0x6000 | std::uint64_t{user_code32} << 16 | 0x8eull << 40;
+    word(idt + 13 * 8) = 0x7000 | std::uint64_t{user_code32} << 16 | 0x8eull << 40;
+    deliver(vcpu, software_interrupt(vcpu, static_cast<Vector>(0x40), rip + 2));
+    EXPECT_EQ(vcpu.rip, 0x7000u);
+    EXPECT_EQ(at<std::uint32_t>(vcpu.reg(Gpr::Rsp)), 0x202u);
 }
 
 TEST_F(LegacyMode, StackLimits) {

@@ -52,6 +52,7 @@ TEST_F(Msrs, PlainOnes) {
     ASSERT_TRUE(write(Msr::IA32_STAR, ~0ull));
     EXPECT_EQ(read(Msr::IA32_STAR), ~0ull);
     ASSERT_TRUE(write(Msr::IA32_DEBUGCTL, 1));
+    EXPECT_EQ(read(Msr::IA32_DEBUGCTL), 0u);
     refuses_write(Msr::IA32_DEBUGCTL, 4);
 }
 

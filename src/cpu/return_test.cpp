@@ -66,6 +66,17 @@ TEST_F(Return, IretdInCompatibilityModePopsThree) {
     EXPECT_EQ(vcpu.rflags(), RFLAGS::Fixed | RFLAGS::CF | RFLAGS::IF) << "CPL 3 above IOPL cannot clear IF";
 }
 
+TEST_F(Return, IretdInCompatibilityModePopsFiveOnItsWayOut) {
+    vcpu.seg(SegmentName::CS) = Descriptor::expand(descriptor(kernel_code32), kernel_code32);
+    std::uint64_t rsp = vcpu.reg(Gpr::Rsp);
+    const std::uint32_t items[] = {target, user_code32, RFLAGS::IF, user_stack, user_data};
+    for (unsigned i = 0; i < 5; ++i) at<std::uint32_t>(rsp + i * 4) = items[i];
+    ASSERT_TRUE(iret(vcpu, OperandSize::Dword, trap));
+    EXPECT_EQ(vcpu.cpl, 3);
+    EXPECT_EQ(vcpu.reg(Gpr::Rsp), user_stack);
+    EXPECT_EQ(vcpu.seg(SegmentName::SS).selector, user_data);
+}
+
 TEST_F(Return, FlagsAtCpl3) {
     become_user();
     std::uint64_t all = 0x3f7fd7;
