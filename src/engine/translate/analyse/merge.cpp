@@ -54,7 +54,7 @@ std::optional<Use> use_of(const Instruction& i) {
 
 class Tracker {
 public:
-    explicit Tracker(AccessGroups& groups) : groups_{groups} { open_.fill({-1, -1}); }
+    explicit Tracker(AccessGroups& groups) : groups_{groups} { open_.fill(-1); }
 
     void add(Instruction& i) {
         auto use = use_of(i);
@@ -63,42 +63,32 @@ public:
     }
 
 private:
-    struct Open {
-        std::int8_t read;
-        std::int8_t write;
-    };
-
     void join(Instruction& i, const Use& use) {
         auto base = static_cast<std::size_t>(use.base);
         std::int32_t low = offset_[base] + use.disp;
         std::int32_t high = low + use.size;
-        auto fits = [&](std::int8_t n) {
-            if (n < 0) return false;
-            const AccessGroup& g = groups_.group[static_cast<std::size_t>(n)];
-            return std::max(g.high, high) - std::min(g.low, low) <= AccessGroups::max_range;
-        };
-        Open& open = open_[base];
-        std::int8_t chosen = use.access == Access::Write         ? open.write
-                             : open.read >= 0 && fits(open.read) ? open.read
-                                                                 : open.write;
-        if (fits(chosen)) {
-            AccessGroup& g = groups_.group[static_cast<std::size_t>(chosen)];
-            g.low = std::min(g.low, low);
-            g.high = std::max(g.high, high);
-            ++g.members;
-            i.group = chosen;
-            return;
+        std::int8_t& open = open_[base];
+        if (open >= 0) {
+            AccessGroup& g = groups_.group[static_cast<std::size_t>(open)];
+            if (std::max(g.high, high) - std::min(g.low, low) <= AccessGroups::max_range) {
+                g.low = std::min(g.low, low);
+                g.high = std::max(g.high, high);
+                if (use.access == Access::Write) g.access = Access::Write;
+                ++g.members;
+                i.group = open;
+                return;
+            }
         }
         if (groups_.count == AccessGroups::limit) return;
-        auto n = static_cast<std::int8_t>(groups_.count++);
-        groups_.group[static_cast<std::size_t>(n)] = {.access = use.access,
-                                                      .base = static_cast<std::int8_t>(use.base),
-                                                      .low = low,
-                                                      .high = high,
-                                                      .bias = offset_[base],
-                                                      .members = 1};
-        (use.access == Access::Write ? open.write : open.read) = n;
-        i.group = n;
+        open = static_cast<std::int8_t>(groups_.count++);
+        groups_.group[static_cast<std::size_t>(open)] = {.access = use.access,
+                                                         .leader_access = use.access,
+                                                         .base = static_cast<std::int8_t>(use.base),
+                                                         .low = low,
+                                                         .high = high,
+                                                         .bias = offset_[base],
+                                                         .members = 1};
+        i.group = open;
         i.leads_group = true;
     }
 
@@ -155,12 +145,12 @@ private:
         if (reg < 0) return;
         auto n = static_cast<std::size_t>(reg);
         offset_[n] = 0;
-        open_[n] = {-1, -1};
+        open_[n] = -1;
     }
 
     AccessGroups& groups_;
     std::array<std::int32_t, 16> offset_{};
-    std::array<Open, 16> open_{};
+    std::array<std::int8_t, 16> open_{};  // the group that accesses through each register may join
 };
 
 }  // namespace

@@ -18,7 +18,8 @@
 namespace undercroft::translate {
 
 struct AccessGroup {
-    Access access = Access::Read;
+    Access access = Access::Read;  // a write if any member writes
+    Access leader_access = Access::Read;
     std::int8_t base = -1;
     std::int32_t low = 0;  // the range, relative to the base register's value when it began to be tracked
     std::int32_t high = 0;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The emitter: the forms of x86-64 instructions that the translator itself needs, as bytes.
 //
-// Writes into a buffer that the caller sized generously: has_room() before each run of at most `most_at_once` bytes. Code is
-// position-independent within the buffer; `origin` is the address at which the buffer's first byte will
-// execute. Source: Intel SDM vol. 2A chapter 2.
+// Writes into a buffer that the caller sized generously: has_room() before each run of at most `most_at_once`
+// bytes. Code is position-independent within the buffer; `origin` is the address at which the buffer's first
+// byte will execute. Source: Intel SDM vol. 2A chapter 2.
 
 #pragma once
 
@@ -45,7 +45,8 @@ enum class Condition : std::uint8_t { O, NO, B, AE, E, NE, BE, A, S, NS, P, NP, 
 
 class Assembler {
 public:
-    Assembler(std::span<std::byte> buffer, HostCode origin) : buffer_{buffer}, data_{buffer.data()}, origin_{origin} {}
+    Assembler(std::span<std::byte> buffer, HostCode origin)
+        : buffer_{buffer}, data_{buffer.data()}, origin_{origin} {}
 
     std::size_t size() const { return size_; }
     HostCode here() const { return origin_ + size_; }

@@ -23,10 +23,13 @@ void Lowering::effective_address(const Instruction& i, const ZydisDecodedOperand
         unsigned scale = m.scale == 8 ? 3 : m.scale == 4 ? 2 : m.scale == 2 ? 1 : 0;
         Mem address{
             .base = base, .index = index, .scale = scale, .disp = static_cast<std::int32_t>(m.disp.value)};
-        if (short_address)
+        if (short_address) {
             as_.lea32(scratch0, address);
-        else
+        } else if (index == Mem::none && address.disp == 0) {
+            as_.mov(scratch0, base);
+        } else {
             as_.lea(scratch0, address);
+        }
     }
     if (m.segment == ZYDIS_REGISTER_FS || m.segment == ZYDIS_REGISTER_GS) {
         as_.load(scratch1, segment_base(m.segment == ZYDIS_REGISTER_FS ? SegmentName::FS : SegmentName::GS));
@@ -61,7 +64,9 @@ void Lowering::check(const Instruction& i, Access access, unsigned size) {
     as_.alu(Alu::Sub, scratch0, Mem::frame_indexed(scratch1, tag));
     as_.alu_imm(Alu::Cmp, scratch0, static_cast<std::int32_t>(4096 - size));
     bool for_group = i.group >= 0;
-    Site* site = new_site(i, for_group ? range_missed : access_missed, size, access, 0);
+    bool leader_reads =
+        for_group && groups_.group[static_cast<std::size_t>(i.group)].leader_access == Access::Read;
+    Site* site = new_site(i, for_group ? range_missed : access_missed, size, access, leader_reads ? 1 : 0);
     cold_.push_back({.jumps = {as_.jcc(Condition::A)}, .record = site, .tag_offset = tag});
     as_.load(scratch1, Mem::frame_indexed(scratch1, array + offsetof(TlbEntry, host_page)));
     site->resume = as_.here();
@@ -75,7 +80,10 @@ Mem Lowering::reach_in_group(const Instruction& i, std::int32_t disp) {
     Mem distance = engine_field(offsetof(EngineFrame, distance) + 8 * static_cast<std::size_t>(i.group));
     if (i.leads_group) {
         save_flags(live_before(i));
-        as_.lea(scratch0, Mem{.base = group.base, .disp = -group.bias});
+        if (group.bias == 0)
+            as_.mov(scratch0, group.base);
+        else
+            as_.lea(scratch0, Mem{.base = group.base, .disp = -group.bias});
         check(i, group.access, group.size());
         as_.lea(scratch1, Mem{.base = scratch0, .index = scratch1});
         as_.alu(Alu::Sub, scratch1, int{group.base});

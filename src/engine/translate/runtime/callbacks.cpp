@@ -62,10 +62,15 @@ Onward range_missed(Vcpu& vcpu, Callback& record, std::uint64_t address) noexcep
     Translator& translator = translator_of(vcpu);
     Translation translation;
     Trap trap;
-    bool plain =
-        (address & 0xfff) + site.size <= page_size &&
-        vcpu.mmu->translate(GuestVirtual{address}, site.access, vcpu.access_mode(), translation, trap) &&
-        translation.host != nullptr && !(site.access == Access::Write && translation.holds_code);
+    bool reads_first = site.detail != 0;
+    Access access = reads_first ? Access::Read : site.access;
+    bool plain = (address & 0xfff) + site.size <= page_size &&
+                 vcpu.mmu->translate(GuestVirtual{address}, access, vcpu.access_mode(), translation, trap) &&
+                 translation.host != nullptr && !(access == Access::Write && translation.holds_code);
+    if (plain && reads_first && site.access == Access::Write) {
+        // A write tag stands for a page that is writable, dirty already, and without code.
+        plain = vcpu.tlb.entry(vcpu.access_mode(), address).write_tag == (address & ~0xfffull);
+    }
     if (plain) return {site.resume, reinterpret_cast<std::uintptr_t>(translation.host)};
     // The shadow of STI ends with its block: the single-step executor keeps it.
     if (site.in_shadow) return leave_to_step(vcpu, site);

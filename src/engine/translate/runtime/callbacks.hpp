@@ -14,7 +14,8 @@ namespace undercroft::translate {
 // A software-TLB miss (Site). Returns the host address in r10.
 Onward access_missed(Vcpu& vcpu, Callback& record, std::uint64_t address) noexcept;
 // The shared check of an access group failed: perhaps only a miss, else the unmerged variant goes on from
-// record.rip.
+// record.rip. detail: one if the group's first access only reads; even if a later one writes, this one must
+// not set the page's D bit.
 Onward range_missed(Vcpu& vcpu, Callback& record, std::uint64_t address) noexcept;
 // An exit that is not linked (BlockExit).
 Onward exit_taken(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept;
