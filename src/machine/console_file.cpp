@@ -60,6 +60,8 @@ Result<std::unique_ptr<ConsoleBackend>> StdioConsole::open() {
     return std::unique_ptr<ConsoleBackend>{std::move(console)};
 }
 
+StdioConsole::~StdioConsole() { terminal::leave(); }
+
 // Where there is no second opening (a socket), a small write after poll() said "ready" is as good as it gets.
 Transfer StdioConsole::write(std::span<const std::byte> bytes) noexcept {
     constexpr std::size_t small = 512;

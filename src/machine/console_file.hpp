@@ -13,6 +13,7 @@ namespace undercroft {
 class StdioConsole final : public ConsoleBackend {
 public:
     static Result<std::unique_ptr<ConsoleBackend>> open();
+    ~StdioConsole() override;  // gives the terminal back
 
     Transfer write(std::span<const std::byte> bytes) noexcept override;
     Transfer read(std::span<std::byte> bytes) noexcept override;

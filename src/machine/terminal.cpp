@@ -65,7 +65,7 @@ void restore_on_crash() {
     struct sigaction action {};
     action.sa_handler = on_crash;
     action.sa_flags = SA_ONSTACK;
-    for (int signal : std::array{SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL})
+    for (int signal : std::array{SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS})
         sigaction(signal, &action, nullptr);
 }
 
