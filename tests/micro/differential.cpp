@@ -64,13 +64,16 @@ void micro_main() {
     map(data_at, data[0], user_page);
     map(data_at + 4096, data[1], user_page);
     map(stack_at, stack, user_page);
+    const u32 extended = cpuid(7).ebx;
+    const bool newer = (extended >> 5 & 1) && (extended >> 8 & 1) && (extended >> 19 & 1);  // AVX2, BMI2, ADX
+    if (newer) enable_avx();
     unsigned faulted = 0;
     constexpr unsigned programs = 4000;
     for (unsigned program = 0; program < programs; ++program) {
         Random random{program + 1};
         const unsigned page = program % code_pages;
         const u64 offset = random.below(3) * 1024;
-        RandomCode writer{code[page] + offset, random, random.one_in(3)};
+        RandomCode writer{code[page] + offset, random, random.one_in(3), newer};
         const unsigned length = 1 + random.below(30);
         for (unsigned i = 0; i < length; ++i) writer.instruction();
         writer.finish();  // (vector results reach memory by the stores among the instructions)

@@ -28,7 +28,9 @@ int pool_fd = -1;
 
 Registers entry_registers;
 Outcome outcome;
-_libc_xmmreg xmm[16];
+// The sixteen ymm registers' halves, as the signal frame's XSAVE image has them.
+constexpr std::size_t xmm_offset = 160, header_offset = 512, ymm_offset = 576;
+u8 xmm[256], ymm_upper[256];
 mcontext_t home;
 
 // Registers::general's order in ucontext's terms.
@@ -42,7 +44,10 @@ void enter(int, siginfo_t*, void* context) {
         machine.gregs[registers_order[i]] = static_cast<greg_t>(entry_registers.general(i));
     machine.gregs[REG_RIP] = static_cast<greg_t>(entry_registers.rip);
     machine.gregs[REG_EFL] = static_cast<greg_t>(entry_registers.rflags);
-    std::memcpy(machine.fpregs->_xmm, xmm, sizeof xmm);
+    auto* image = reinterpret_cast<u8*>(machine.fpregs);
+    std::memcpy(image + xmm_offset, xmm, sizeof xmm);
+    std::memcpy(image + ymm_offset, ymm_upper, sizeof ymm_upper);
+    image[header_offset] |= 7;  // XSTATE_BV
 }
 
 void leave(int, siginfo_t*, void* context) {
@@ -60,7 +65,10 @@ void leave(int, siginfo_t*, void* context) {
         outcome.error = 0;
         outcome.registers.rip += 2;
     }
-    std::memcpy(xmm, machine.fpregs->_xmm, sizeof xmm);
+    auto* image = reinterpret_cast<u8*>(machine.fpregs);
+    std::memcpy(xmm, image + xmm_offset, sizeof xmm);
+    std::memset(ymm_upper, 0, sizeof ymm_upper);
+    if (image[header_offset] & 4) std::memcpy(ymm_upper, image + ymm_offset, sizeof ymm_upper);
     std::memcpy(&machine.gregs, &home.gregs, sizeof home.gregs);
 }
 
@@ -101,6 +109,8 @@ void map(u64 virtual_address, u64 physical_address, u64) {
     if (mmap(at, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_SHARED | MAP_FIXED, pool_fd, offset) != at)
         std::abort();
 }
+
+void enable_avx() {}  // the kernel has done it
 
 Outcome run(const void* code, Registers registers, Ring) {
     entry_registers = registers;

@@ -79,6 +79,10 @@ void RandomCode::encode(unsigned size, unsigned opcode, unsigned reg, const Oper
     if (opcode > 0xffff) byte(opcode >> 16);
     if (opcode > 0xff) byte(opcode >> 8 & 0xff);
     byte(opcode & 0xff);
+    modrm(reg, operand);
+}
+
+void RandomCode::modrm(unsigned reg, const Operand& operand) {
     const unsigned middle = (reg & 7) << 3;
     if (!operand.memory) return byte(0xc0 | middle | (operand.reg & 7u));
     const bool sib = operand.indexed || (operand.reg & 7) == 4;
@@ -269,23 +273,6 @@ void RandomCode::string() {
     byte(0x4c), byte(0x89), byte(0xc6);  // mov rsi, r8
 }
 
-void RandomCode::vector() {
-    static constexpr unsigned operations[] = {0x0ffe, 0x0fef, 0x0ffa,
-                                              0x0f61, 0x0fd4, 0x0f76};  // integer ones
-    const unsigned xmm = random_.below(16);
-    switch (random_.below(5)) {
-        case 0: return encode(4, 0x0f10, xmm, memory_operand());
-        case 1: return encode(4, 0x0f11, xmm, memory_operand());
-        case 2: return encode(8, 0x0f6e, xmm, any_operand(8), 0x66);
-        case 3: return encode(8, 0x0f7e, xmm, any_operand(8), 0x66);
-        default: {
-            Operand operand;
-            operand.reg = static_cast<u8>(random_.below(16));
-            return encode(4, operations[random_.below(6)], xmm, operand, 0x66);
-        }
-    }
-}
-
 void RandomCode::flags() {
     static constexpr u8 simple[] = {0xf8, 0xf9, 0xf5, 0x9f,
                                     0x9e, 0x98, 0x99};  // clc stc cmc lahf sahf cwde cdq
@@ -294,6 +281,30 @@ void RandomCode::flags() {
         return;
     }
     byte(simple[random_.below(sizeof simple)]);
+}
+
+// `lea reg, [rip + 3]; jmp reg` or `call reg` with the return address taken off, to what follows.
+void RandomCode::indirect() {
+    const u8 reg = free_register();
+    byte(0x48 | (reg >> 3) << 2), byte(0x8d), byte(0x05 | (reg & 7u) << 3), bytes(3, 4);
+    const bool call = random_.one_in(2);
+    byte(reg >= 8 ? 0x41 : 0x40), byte(0xff), byte((call ? 0xd0u : 0xe0u) | (reg & 7u));
+    if (call) byte(0x58);  // pop rax
+}
+
+// A register that numbers bits beyond the operand.
+void RandomCode::bit_string() {
+    static constexpr u8 numbers[] = {0, 10, 11, 12};
+    const u8 number = numbers[random_.below(4)];
+    if (number >= 8) byte(0x41);
+    byte(0xb8 | (number & 7u)),
+        bytes(static_cast<u64>(static_cast<std::int64_t>(random_.below(512)) - 256), 4);
+    const Operand operand{.memory = true,
+                          .reg = random_.one_in(4) ? rbp : rsi,
+                          .displacement = static_cast<int>(random_.below(32))};
+    const unsigned operation = random_.below(4);
+    if (operation != 0 && random_.one_in(3)) byte(0xf0);
+    encode(4, 0x0fa3 + 8 * operation, number, operand);
 }
 
 void RandomCode::instruction() {
@@ -320,8 +331,13 @@ void RandomCode::instruction() {
                                        &RandomCode::exchange,
                                        &RandomCode::string,
                                        &RandomCode::vector,
-                                       &RandomCode::flags};
-    (this->*makers[random_.below(sizeof makers / sizeof makers[0])])();
+                                       &RandomCode::flags,
+                                       &RandomCode::indirect,
+                                       &RandomCode::bit_string,
+                                       &RandomCode::bit_field,
+                                       &RandomCode::wide_vector};
+    constexpr unsigned count = sizeof makers / sizeof makers[0];
+    (this->*makers[random_.below(newer_ ? count : count - 2)])();
 }
 
 void RandomCode::finish() { byte(0xcd), byte(0x81); }

@@ -30,7 +30,9 @@ private:
 class RandomCode {
 public:
     // Writes to `at`; `holes`: whether accesses through r14, which fault, are allowed.
-    RandomCode(u8* at, Random& random, bool holes) : start_{at}, at_{at}, random_{random}, holes_{holes} {}
+    // `newer`: whether BMI, ADX, MOVBE and AVX2 are there.
+    RandomCode(u8* at, Random& random, bool holes, bool newer)
+        : start_{at}, at_{at}, random_{random}, holes_{holes}, newer_{newer} {}
 
     void instruction();
     void finish();  // INT $0x81
@@ -60,6 +62,14 @@ private:
     // `opcode`: one byte, or 0x0f00 | second byte, or 0x0f3800 | third. `prefix`: 0 or a mandatory one.
     void encode(unsigned size, unsigned opcode, unsigned reg, const Operand& operand, unsigned prefix = 0);
 
+    // Three-byte VEX; `map` and `pp` as the manual numbers them, `l`: 256 bits.
+    struct Vex {
+        unsigned map, pp, opcode;
+        bool w = false, l = false;
+    };
+    void encode_vex(const Vex& vex, unsigned reg, unsigned second, const Operand& operand);
+    void modrm(unsigned reg, const Operand& operand);
+
     void arithmetic();
     void immediate_arithmetic();
     void move();
@@ -75,11 +85,16 @@ private:
     void string();
     void vector();
     void flags();
+    void bit_field();
+    void wide_vector();
+    void indirect();
+    void bit_string();
 
     u8* start_;
     u8* at_;
     Random& random_;
     bool holes_;
+    bool newer_;
     unsigned pushed_ = 0;
 };
 

@@ -221,8 +221,7 @@ void partial_vectors() {
 
 void micro_main() {
     if (!(cpuid(7).ebx >> 5 & 1)) return skip("AVX2");
-    write_cr4(read_cr4() | CR4::OSXSAVE);
-    asm volatile("xsetbv" ::"c"(0), "a"(7), "d"(0));
+    enable_avx();
     pages = allocate_page();
     for (int i = 0; i < 3; ++i) allocate_page();
     preservation();

@@ -111,6 +111,11 @@ Outcome run(const void* code, Registers registers, Ring ring) {
     return last_outcome;
 }
 
+void enable_avx() {
+    write_cr4(read_cr4() | CR4::OSXSAVE);
+    asm volatile("xsetbv" ::"c"(0), "a"(7), "d"(0));
+}
+
 bool same_registers(const Registers& a, const Registers& b) {
     for (unsigned i = 0; i < 16; ++i)
         if (a.general(i) != b.general(i)) return false;

@@ -96,6 +96,9 @@ inline u64 address(const void* image) { return reinterpret_cast<u64>(image); }
 u64 kernel_fragment_stack();
 u64 user_fragment_stack();
 
+// CR4.OSXSAVE and XCR0 with x87, SSE and AVX.
+void enable_avx();
+
 // Verdicts on an outcome.
 void expect_done(const char* name, const Outcome& outcome);
 void expect_trap(const char* name, const Outcome& outcome, Vector vector, u64 error, const void* rip,
