@@ -286,7 +286,7 @@ void RandomCode::flags() {
 // `lea reg, [rip + 3]; jmp reg` or `call reg` with the return address taken off, to what follows.
 void RandomCode::indirect() {
     const u8 reg = free_register();
-    byte(0x48u | (reg >> 3u) << 2), byte(0x8d), byte(0x05 | (reg & 7u) << 3), bytes(3, 4);
+    byte(reg >= 8 ? 0x4c : 0x48), byte(0x8d), byte(0x05 | (reg & 7u) << 3), bytes(3, 4);
     const bool call = random_.one_in(2);
     byte(reg >= 8 ? 0x41 : 0x40), byte(0xff), byte((call ? 0xd0u : 0xe0u) | (reg & 7u));
     if (call) byte(0x58);  // pop rax
