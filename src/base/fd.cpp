@@ -11,7 +11,7 @@ namespace undercroft {
 
 Error host_error() { return Error{std::generic_category().message(errno)}; }
 
-Result<std::vector<std::byte>> read_file(const std::string& path, std::size_t limit) {
+Result<OpenFile> OpenFile::open(const std::string& path, std::size_t limit) {
     std::string name = "'" + path + "'";
     Fd fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
     if (!fd) return host_error().in(name);
@@ -19,16 +19,28 @@ Result<std::vector<std::byte>> read_file(const std::string& path, std::size_t li
     if (::fstat(fd.get(), &status) != 0) return host_error().in(name);
     if (!S_ISREG(status.st_mode)) return Error{"not a regular file"}.in(name);
     if (static_cast<std::size_t>(status.st_size) > limit) return Error{"file too large"}.in(name);
-    std::vector<std::byte> bytes(static_cast<std::size_t>(status.st_size));
+    return OpenFile{std::move(fd), static_cast<std::size_t>(status.st_size)};
+}
+
+Result<std::size_t> OpenFile::read(std::byte* bytes) const {
     std::size_t done = 0;
-    while (done < bytes.size()) {
-        ssize_t n = ::read(fd.get(), bytes.data() + done, bytes.size() - done);
+    while (done < size) {
+        ssize_t n = ::read(fd.get(), bytes + done, size - done);
         if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return host_error().in(name);
+        if (n < 0) return host_error();
         if (n == 0) break;
         done += static_cast<std::size_t>(n);
     }
-    bytes.resize(done);
+    return done;
+}
+
+Result<std::vector<std::byte>> read_file(const std::string& path, std::size_t limit) {
+    auto file = OpenFile::open(path, limit);
+    if (!file) return file.error();
+    std::vector<std::byte> bytes(file->size);
+    auto done = file->read(bytes.data());
+    if (!done) return std::move(done.error()).in("'" + path + "'");
+    bytes.resize(*done);
     return bytes;
 }
 

@@ -43,6 +43,16 @@ private:
 // The error of the last failed host call, e.g. "No such file or directory".
 Error host_error();
 
+// A file opened to be read as a whole. Errors as of read_file().
+struct OpenFile {
+    Fd fd;
+    std::size_t size = 0;
+
+    static Result<OpenFile> open(const std::string& path, std::size_t limit = std::size_t{4} << 30);
+    // Into `bytes`, of `size`. Returns how many there were, which is less if the file has shrunk.
+    Result<std::size_t> read(std::byte* bytes) const;
+};
+
 // The whole file, or "'path': reason". Refuses what is not a regular file and what is larger than `limit`.
 Result<std::vector<std::byte>> read_file(const std::string& path, std::size_t limit = std::size_t{4} << 30);
 

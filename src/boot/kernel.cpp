@@ -59,4 +59,9 @@ Result<Kernel> read_kernel(std::vector<std::byte> file) {
     return kernel;
 }
 
+Result<Kernel> read_kernel(ByteSpan file) {
+    if (file.empty() || looks_like_elf(file)) return read_kernel(std::vector(file.begin(), file.end()));
+    return read_bzimage(file);
+}
+
 }  // namespace undercroft::boot

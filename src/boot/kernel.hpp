@@ -29,4 +29,7 @@ struct Kernel {
 // the file: the caller adds it.
 Result<Kernel> read_kernel(std::vector<std::byte> file);
 
+// The same for bytes that stay the caller's; a plain ELF is copied.
+Result<Kernel> read_kernel(ByteSpan file);
+
 }  // namespace undercroft::boot

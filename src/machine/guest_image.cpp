@@ -14,11 +14,17 @@ namespace {
 
 using SteadyClock = std::chrono::steady_clock;
 
+// Into a buffer that is not cleared first and lies on large pages where the host has them.
 Result<boot::Kernel> unpack_kernel(const std::string& path) {
-    auto file = read_file(path);
+    auto file = OpenFile::open(path);
     if (!file) return Error{"kernel " + file.error().message};
-    auto kernel = boot::read_kernel(*std::move(file));
-    if (!kernel) return std::move(kernel.error()).in("kernel '" + path + "'");
+    std::string name = "kernel '" + path + "'";
+    auto buffer = boot::Buffer::allocate(file->size);
+    if (!buffer) return std::move(buffer.error()).in(name);
+    auto size = file->read(buffer->data());
+    if (!size) return std::move(size.error()).in(name);
+    auto kernel = boot::read_kernel(buffer->span().first(*size));
+    if (!kernel) return std::move(kernel.error()).in(name);
     return kernel;
 }
 
