@@ -23,8 +23,11 @@ std::uint64_t flush_state(const MmuStatistics& statistics) {
            statistics.address_space_switches + statistics.page_faults;
 }
 
-// Sixteen bytes may be read at `host`.
-bool same_bytes(const Instruction& instruction, const std::byte* host) {
+// Whether the slot holds what is at `linear`. Sixteen bytes may be read at `host`.
+bool matches(const Instruction& instruction, std::uint64_t linear, CodeSize code_size,
+             const std::byte* host) {
+    bool same_place = instruction.linear == linear && instruction.code_size == code_size;
+    if (!same_place || instruction.execute == nullptr) return false;
     std::uint64_t now[2];
     std::uint64_t then[2];
     std::memcpy(now, host, 16);
@@ -44,10 +47,15 @@ bool may_execute_at(const Vcpu& vcpu, CodeSize code_size, unsigned length) {
 InstructionFetcher::InstructionFetcher(NativeCode& native)
     : native_{native},
       decoder_{native},
-      cache_{std::make_unique<Instruction[]>(std::size_t{1} << cache_bits)} {}
+      cache_{static_cast<Instruction*>(std::calloc(cache_size, sizeof(Instruction)))} {
+    CHECK(cache_ != nullptr, "no memory for the decode cache");
+}
 
 void InstructionFetcher::clear() {
-    for (std::size_t i = 0; i < std::size_t{1} << cache_bits; i++) cache_[i].linear = ~0ull;
+    for (std::size_t i = 0; i < cache_size; i++) {
+        Instruction& cached = cache_.get()[i];
+        if (cached.execute != nullptr) cached.execute = nullptr;
+    }
     page_ = Page{};
 }
 
@@ -70,9 +78,9 @@ bool InstructionFetcher::find_page(Vcpu& vcpu, std::uint64_t linear, Trap& trap)
 const Instruction* InstructionFetcher::fetch(Vcpu& vcpu, Trap& trap) {
     if (!configured_ || configured_for_ != vcpu.cpuid) {
         decoder_.configure(vcpu);
+        if (configured_) clear();
         configured_ = true;
         configured_for_ = vcpu.cpuid;
-        clear();
     }
     CodeSize code_size = code_size_of(vcpu);
     if (!may_execute_at(vcpu, code_size, 1)) {
@@ -90,7 +98,7 @@ const Instruction* InstructionFetcher::fetch(Vcpu& vcpu, Trap& trap) {
     } else {
         const std::byte* host = page_.host + offset;
         Instruction& cached = slot(linear);
-        if (cached.linear == linear && cached.code_size == code_size && same_bytes(cached, host)) {
+        if (matches(cached, linear, code_size, host)) {
             instruction = &cached;
         } else {
             std::uint8_t bytes[longest];
@@ -114,15 +122,14 @@ const Instruction* InstructionFetcher::fetch_across_pages(Vcpu& vcpu, std::uint6
     unsigned count = vcpu.mmu->fetch(GuestVirtual{linear}, to, in_page, vcpu.access_mode(), trap);
     if (count == 0) return nullptr;
     Instruction& cached = slot(linear);
-    bool same_place = cached.linear == linear && cached.code_size == code_size;
-    if (same_place && cached.length <= count && same_bytes(cached, to)) return &cached;
+    if (matches(cached, linear, code_size, to) && cached.length <= count) return &cached;
     bool incomplete = false;
     const Instruction* instruction = decode(vcpu, linear, code_size, {bytes, count}, trap, incomplete);
     if (!incomplete) return instruction;
 
     count = vcpu.mmu->fetch(GuestVirtual{linear}, to, longest, vcpu.access_mode(), trap);
     if (count == 0) return nullptr;
-    if (same_place && cached.length <= count && same_bytes(cached, to)) return &cached;
+    if (matches(cached, linear, code_size, to) && cached.length <= count) return &cached;
     incomplete = false;
     return decode(vcpu, linear, code_size, {bytes, count}, trap,
                   incomplete);  // incomplete: `trap` is the second page's
@@ -149,7 +156,7 @@ const Instruction* InstructionFetcher::decode(Vcpu& vcpu, std::uint64_t linear, 
     decoded_++;
     if (generation_ != native_.generation()) {
         generation_ = native_.generation();
-        for (std::size_t i = 0; i < std::size_t{1} << cache_bits; i++) cache_[i].linear = ~0ull;
+        clear();
     }
     instruction.linear = linear;
     Instruction& to = slot(linear);

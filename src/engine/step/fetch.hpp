@@ -14,13 +14,15 @@
 #include "x86/trap.hpp"
 
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
 
 namespace undercroft {
 
 class InstructionFetcher {
 public:
-    static constexpr unsigned cache_bits = 15;
+    static constexpr unsigned cache_bits = 16;
+    static constexpr std::size_t cache_size = std::size_t{1} << cache_bits;
 
     explicit InstructionFetcher(NativeCode& native);
 
@@ -45,17 +47,20 @@ private:
     const Instruction* decode(Vcpu& vcpu, std::uint64_t linear, CodeSize code_size,
                               std::span<const std::uint8_t> bytes, Trap& trap, bool& incomplete);
     Instruction& slot(std::uint64_t linear) {
-        return cache_[(linear ^ linear >> cache_bits) & ((1u << cache_bits) - 1)];
+        return cache_.get()[(linear ^ linear >> cache_bits) & (cache_size - 1)];
     }
     void clear();
+    struct Free {
+        void operator()(void* memory) const { std::free(memory); }
+    };
 
     NativeCode& native_;
     Decoder decoder_;
     Page page_;
     const class CpuidTable* configured_for_ = nullptr;
     bool configured_ = false;
-    std::uint64_t generation_ = 0;  // of native_, when the cached stubs were made
-    std::unique_ptr<Instruction[]> cache_;
+    std::uint64_t generation_ = 0;              // of native_, when the cached stubs were made
+    std::unique_ptr<Instruction, Free> cache_;  // from calloc: costs no memory before use; all-zero: empty
     std::uint64_t decoded_ = 0;
     std::uint64_t unknown_ = 0;
 };

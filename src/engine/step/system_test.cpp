@@ -246,5 +246,33 @@ TEST(StepSystem, MaskedMovesDoNotTouchWhatIsMasked) {
     EXPECT_EQ(m.get<std::uint64_t>(data), 0x4400000088u);
 }
 
+TEST(StepSystem, MaskedMoveOfMmx) {
+    StepMachine m;
+    m.reg(Gpr::Rbx) = data;
+    m.put<std::uint64_t>(data, 0x1122334455667788);
+    m.put<std::uint64_t>(data + 8, 0x80000000000000ff);
+    m.run({0x0f, 0x6f, 0x0b});        // movq mm1,[rbx]
+    m.run({0x0f, 0x6f, 0x53, 0x08});  // movq mm2,[rbx+8]
+    m.run({0xd9, 0xf7});              // fincstp
+    m.reg(Gpr::Rdi) = data + 0x100;
+    m.run({0x0f, 0xf7, 0xca});  // maskmovq mm1,mm2
+    EXPECT_EQ(m.get<std::uint64_t>(data + 0x100), 0x1100000000000088u);
+    m.run({0x0f, 0x7f, 0x4b, 0x20});  // movq [rbx+32],mm1
+    EXPECT_EQ(m.get<std::uint64_t>(data + 0x20), 0x1122334455667788u);
+    m.unmap(data + 0x1000);
+    m.reg(Gpr::Rdi) = data + 0xffc;
+    m.run({0x0f, 0xf7, 0xca});
+    EXPECT_EQ(m.vector(), 14);
+    EXPECT_EQ(m.get<std::uint8_t>(data + 0xffc), 0);
+}
+
+TEST(StepSystem, DebugTrapInstruction) {
+    StepMachine m;
+    m.be_user();
+    m.run({0xf1});
+    EXPECT_EQ(m.vector(), 1);
+    EXPECT_EQ(m.pushed(0), StepMachine::code + 1);
+}
+
 }  // namespace
 }  // namespace undercroft::test

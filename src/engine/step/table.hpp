@@ -38,6 +38,7 @@ TableEntries segment_entries();
 TableEntries legacy_entries();
 TableEntries vector_entries();
 TableEntries vector_state_entries();
+TableEntries x87_entries();
 
 // The handlers behind `mov` and the two mnemonics that name both a string and a vector instruction.
 Outcome move_general(Context& context);

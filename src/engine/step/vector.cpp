@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Vector instructions whose memory operand is not one piece: gathers, masked moves. And what clears registers
-// that it does not name, and the x87 environment, which holds addresses.
+// that it does not name.
 //
 // Elements that a mask leaves out are not accessed and cannot fault. Source: Intel SDM vol. 2.
 #include "cpu/instructions.hpp"
-#include "engine/step/native.hpp"
+#include "engine/step/access.hpp"
 #include "engine/step/table.hpp"
 #include "engine/step/vector_register.hpp"
 #include "engine/step/xsave_area.hpp"
@@ -118,51 +118,15 @@ Outcome masked_byte_store(Context& context) {
     return Outcome::Next;
 }
 
-// FNSTENV, FNSAVE: the host would store the stub's addresses.
-Outcome store_x87_environment(Context& context) {
-    const Instruction& instruction = context.instruction;
-    unsigned size = instruction.memory.size;
-    if (!may_use_state(context)) return Outcome::Fault;
-    std::uint64_t linear = 0;
-    if (!operand_address(context, Access::Write, linear, size)) return Outcome::Fault;
-    Mmu& mmu = *context.vcpu.mmu;
-    if (!mmu.check(GuestVirtual{linear}, size, Access::Write, context.mode, context.trap))
-        return Outcome::Fault;
-    materialize(context.vcpu, XCR0::X87);
-    const std::byte* area = context.vcpu.xsave.data();
-    std::byte pointers[16];
-    std::memcpy(pointers, area + XsaveArea::fip, 16);
-    alignas(16) std::byte image[128] = {};
-    if (!run_stub(context, image)) return Outcome::Fault;
-    bool narrow = size == 14 || size == 94;
-    std::size_t start = narrow ? 6 : 12;
-    std::size_t width = narrow ? 2 : 4;
-    std::memset(image + start, 0, 4 * width);
-    std::memcpy(image + start, pointers, width);
-    std::memcpy(image + start + 2 * width, pointers + 8, width);
-    bool written = mmu.write(GuestVirtual{linear}, image, size, context.mode, context.trap);
-    return written ? Outcome::Next : Outcome::Fault;
-}
-
 constexpr TableEntry entries[] = {
-    {ZYDIS_MNEMONIC_VZEROUPPER, zero_upper_halves},
-    {ZYDIS_MNEMONIC_VZEROALL, zero_all},
-    {ZYDIS_MNEMONIC_VPGATHERDD, gather<4, 4>},
-    {ZYDIS_MNEMONIC_VPGATHERDQ, gather<4, 8>},
-    {ZYDIS_MNEMONIC_VPGATHERQD, gather<8, 4>},
-    {ZYDIS_MNEMONIC_VPGATHERQQ, gather<8, 8>},
-    {ZYDIS_MNEMONIC_VGATHERDPS, gather<4, 4>},
-    {ZYDIS_MNEMONIC_VGATHERDPD, gather<4, 8>},
-    {ZYDIS_MNEMONIC_VGATHERQPS, gather<8, 4>},
-    {ZYDIS_MNEMONIC_VGATHERQPD, gather<8, 8>},
-    {ZYDIS_MNEMONIC_VMASKMOVPS, masked_move<4>},
-    {ZYDIS_MNEMONIC_VMASKMOVPD, masked_move<8>},
-    {ZYDIS_MNEMONIC_VPMASKMOVD, masked_move<4>},
-    {ZYDIS_MNEMONIC_VPMASKMOVQ, masked_move<8>},
-    {ZYDIS_MNEMONIC_MASKMOVDQU, masked_byte_store},
-    {ZYDIS_MNEMONIC_VMASKMOVDQU, masked_byte_store},
-    {ZYDIS_MNEMONIC_FNSTENV, store_x87_environment, true},
-    {ZYDIS_MNEMONIC_FNSAVE, store_x87_environment, true},
+    {ZYDIS_MNEMONIC_VZEROUPPER, zero_upper_halves}, {ZYDIS_MNEMONIC_VZEROALL, zero_all},
+    {ZYDIS_MNEMONIC_VPGATHERDD, gather<4, 4>},      {ZYDIS_MNEMONIC_VPGATHERDQ, gather<4, 8>},
+    {ZYDIS_MNEMONIC_VPGATHERQD, gather<8, 4>},      {ZYDIS_MNEMONIC_VPGATHERQQ, gather<8, 8>},
+    {ZYDIS_MNEMONIC_VGATHERDPS, gather<4, 4>},      {ZYDIS_MNEMONIC_VGATHERDPD, gather<4, 8>},
+    {ZYDIS_MNEMONIC_VGATHERQPS, gather<8, 4>},      {ZYDIS_MNEMONIC_VGATHERQPD, gather<8, 8>},
+    {ZYDIS_MNEMONIC_VMASKMOVPS, masked_move<4>},    {ZYDIS_MNEMONIC_VMASKMOVPD, masked_move<8>},
+    {ZYDIS_MNEMONIC_VPMASKMOVD, masked_move<4>},    {ZYDIS_MNEMONIC_VPMASKMOVQ, masked_move<8>},
+    {ZYDIS_MNEMONIC_MASKMOVDQU, masked_byte_store}, {ZYDIS_MNEMONIC_VMASKMOVDQU, masked_byte_store},
 };
 
 }  // namespace
