@@ -42,6 +42,16 @@ TEST(Boot, ReachesInitAndPowersOff) {
     }
 }
 
+// For the single-step executor, which takes minutes to reach init: through early start-up, timers and the
+// first device interrupts.
+TEST(Boot, KernelStarts) {
+    NEED_GUEST(Image::Plain);
+    GuestProcess guest{run_script("poweroff")};
+    EXPECT_TRUE(guest.wait_for("Linux version 6.1", patience(20))) << CONSOLE(guest);
+    EXPECT_TRUE(guest.wait_for("smpboot: Total of 1 processors activated", patience(20))) << CONSOLE(guest);
+    EXPECT_TRUE(guest.wait_for("Switched to clocksource", patience(20))) << CONSOLE(guest);
+}
+
 TEST(Boot, ResetEndsWithStatus3) {
     NEED_GUEST(Image::Plain);
     GuestProcess guest{run_script("reboot")};
