@@ -56,12 +56,13 @@ TEST(Merge, ForgetsARegisterThatIsWritten) {
     EXPECT_EQ(block[1].group, -1);
 }
 
-TEST(Merge, AWriteDoesNotJoinACheckForReading) {
+TEST(Merge, AWriteMakesTheSharedCheckOneForWriting) {
     auto block = decode({0x48, 0x8b, 0x07,          // mov rax, [rdi]
                          0x48, 0x89, 0x47, 0x08});  // mov [rdi+8], rax
-    merge_accesses(block);
-    EXPECT_EQ(block[0].group, -1);
-    EXPECT_EQ(block[1].group, -1);
+    AccessGroups groups = merge_accesses(block);
+    ASSERT_EQ(groups.count, 1u);
+    EXPECT_EQ(groups.group[0].access, Access::Write);
+    EXPECT_EQ(groups.group[0].leader_access, Access::Read);
 }
 
 // 0x7ffffff8 and -0x80000000 are eight bytes apart for a sum of 32 bits, and 4 GiB for the processor.
