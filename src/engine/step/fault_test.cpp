@@ -241,7 +241,7 @@ TEST(StepFault, BitStringsReachFar) {
     m.run({0xf0, 0x48, 0x0f, 0xab, 0x0b});  // lock bts [rbx],rcx
     EXPECT_EQ(m.get<std::uint8_t>(data + 0x3000), 0x20);
     EXPECT_FALSE(m.flag(RFLAGS::CF));
-    m.reg(Gpr::Rcx) = static_cast<std::uint64_t>(-0x1000 * 8 + 3);
+    m.reg(Gpr::Rcx) = ~std::uint64_t{0x1000 * 8 - 4};
     m.put<std::uint8_t>(data + 0x1000, 8);
     m.run({0x0f, 0xb3, 0x0b});  // btr [rbx],ecx
     EXPECT_TRUE(m.flag(RFLAGS::CF));

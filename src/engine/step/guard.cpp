@@ -5,8 +5,8 @@
 #include "engine/step/xsave_area.hpp"
 #include "x86/trap.hpp"
 
-#include <signal.h>
 #include <ucontext.h>
+#include <csignal>
 
 #include <cstring>
 #include <mutex>
