@@ -13,10 +13,14 @@ struct Bits {
     static_assert(High >= Low && High < 64);
 
     template <std::unsigned_integral T>
-    static constexpr T mask() { return static_cast<T>((~0ull >> (63 - (High - Low))) << Low); }
+    static constexpr T mask() {
+        return static_cast<T>((~0ull >> (63 - (High - Low))) << Low);
+    }
 
     template <std::unsigned_integral T>
-    static constexpr T get(T reg) { return static_cast<T>((reg & mask<T>()) >> Low); }
+    static constexpr T get(T reg) {
+        return static_cast<T>((reg & mask<T>()) >> Low);
+    }
 
     template <std::unsigned_integral T>
     static constexpr T set(T reg, T field) {

@@ -16,8 +16,9 @@ void set_check_hook(void (*hook)()) noexcept;
 
 }  // namespace undercroft
 
-#define UC_CHECK_2(condition, note) \
-    (static_cast<bool>(condition) ? void(0) : ::undercroft::check_failed(__FILE__, __LINE__, #condition, note))
+#define UC_CHECK_2(condition, note)         \
+    (static_cast<bool>(condition) ? void(0) \
+                                  : ::undercroft::check_failed(__FILE__, __LINE__, #condition, note))
 #define UC_CHECK_1(condition) UC_CHECK_2(condition, "")
 #define UC_CHECK_PICK(a, b, name, ...) name
 #define CHECK(...) UC_CHECK_PICK(__VA_ARGS__, UC_CHECK_2, UC_CHECK_1, )(__VA_ARGS__)

@@ -13,8 +13,8 @@ namespace undercroft {
 class Clock {
 public:
     virtual ~Clock() = default;
-    virtual std::uint64_t ticks() const = 0;  // the guest's TSC, now; monotonic
-    virtual std::uint64_t hz() const = 0;     // ticks per second; constant
+    virtual std::uint64_t ticks() const = 0;    // the guest's TSC, now; monotonic
+    virtual std::uint64_t hz() const = 0;       // ticks per second; constant
     virtual std::uint64_t wall_ns() const = 0;  // nanoseconds since the Unix epoch (CLOCK_REALTIME)
 
     // a * b / c without overflow of the product.

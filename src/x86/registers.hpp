@@ -10,7 +10,24 @@
 namespace undercroft {
 
 // General registers in encoding order.
-enum class Gpr : std::uint8_t { Rax, Rcx, Rdx, Rbx, Rsp, Rbp, Rsi, Rdi, R8, R9, R10, R11, R12, R13, R14, R15 };
+enum class Gpr : std::uint8_t {
+    Rax,
+    Rcx,
+    Rdx,
+    Rbx,
+    Rsp,
+    Rbp,
+    Rsi,
+    Rdi,
+    R8,
+    R9,
+    R10,
+    R11,
+    R12,
+    R13,
+    R14,
+    R15
+};
 
 namespace RFLAGS {
 inline constexpr std::uint64_t CF = 1u << 0;

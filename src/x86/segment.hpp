@@ -61,7 +61,14 @@ struct Descriptor {
 };
 
 // System descriptor types in long mode (Segment::Type where S is zero).
-enum class SystemType : std::uint8_t { Ldt = 2, TssAvailable = 9, TssBusy = 11, CallGate = 12, InterruptGate = 14, TrapGate = 15 };
+enum class SystemType : std::uint8_t {
+    Ldt = 2,
+    TssAvailable = 9,
+    TssBusy = 11,
+    CallGate = 12,
+    InterruptGate = 14,
+    TrapGate = 15
+};
 
 // A 16-byte IDT gate in long mode: two quadwords.
 struct Gate {

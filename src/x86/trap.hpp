@@ -12,11 +12,11 @@
 namespace undercroft {
 
 enum class Vector : std::uint8_t {
-    DE = 0,   // divide error
-    DB = 1,   // debug
+    DE = 0,  // divide error
+    DB = 1,  // debug
     NMI = 2,
-    BP = 3,   // breakpoint (int3)
-    OF = 4,   // overflow
+    BP = 3,  // breakpoint (int3)
+    OF = 4,  // overflow
     BR = 5,
     UD = 6,   // invalid opcode
     NM = 7,   // device not available
@@ -45,8 +45,9 @@ struct Trap {
     TrapKind kind = TrapKind::Fault;
     bool has_error_code = false;
     std::uint32_t error_code = 0;
-    std::uint64_t address = 0;     // CR2 for PF; DR6 bits to set for DB
-    std::uint64_t return_rip = 0;  // SoftwareInterrupt: the RIP to push; a fault on the way reports the vCPU's RIP
+    std::uint64_t address = 0;  // CR2 for PF; DR6 bits to set for DB
+    std::uint64_t return_rip =
+        0;  // SoftwareInterrupt: the RIP to push; a fault on the way reports the vCPU's RIP
 
     static constexpr Trap fault(Vector v) { return {.vector = v}; }
     static constexpr Trap fault(Vector v, std::uint32_t error) {
