@@ -168,11 +168,16 @@ void unnoticed() {
         in.rflags |= RFLAGS::IF;
         apic_write(ApicRegister::LvtTimer, timer_periodic | vector);
         apic_write(ApicRegister::InitialCount, 100'000);
-        asm volatile("pxor %%xmm1, %%xmm1" ::: "memory");
-        Outcome out = run(mixing, in, ring);
+        // One run may be over before the first interrupt: how many it takes is the machine's business.
+        bool unnoticed_so_far = true;
+        for (unsigned rounds = 0; count <= 3 && rounds < 100'000; ++rounds) {
+            asm volatile("pxor %%xmm1, %%xmm1" ::: "memory");
+            Outcome out = run(mixing, in, ring);
+            out.registers.rsp = quiet.registers.rsp;
+            unnoticed_so_far = unnoticed_so_far && same_registers(out.registers, quiet.registers);
+        }
         apic_write(ApicRegister::InitialCount, 0);
-        out.registers.rsp = quiet.registers.rsp;
-        check("interrupted code notices nothing", same_registers(out.registers, quiet.registers));
+        check("interrupted code notices nothing", unnoticed_so_far);
         check("it was interrupted", count > 3);
     }
     static u8 bytes[1 << 20];

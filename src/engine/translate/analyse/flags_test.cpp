@@ -81,7 +81,8 @@ TEST(Decode, ClassifiesByWhatTheInstructionDoes) {
         {{0xf3, 0xa4}, Kind::String},            // rep movsb
         {{0xa4}, Kind::Step},                    // movsb
         {{0xfa}, Kind::Step},                    // cli, as user code
-        {{0x0f, 0xa3, 0x08}, Kind::Step},        // bt [rax], ecx
+        {{0x0f, 0xa3, 0x08}, Kind::BitString},   // bt [rax], ecx
+        {{0x66, 0x0f, 0xa3, 0x08}, Kind::Step},  // bt [rax], cx
         {{0x0f, 0xba, 0x20, 0x01}, Kind::Copy},  // bt [rax], 1
         {{0x8e, 0xd8}, Kind::Step},              // mov ds, eax
         {{0x0f, 0x28, 0xc1}, Kind::Step},        // movaps: vector state is not assumed usable here
