@@ -4,6 +4,7 @@
 // run-differential compares. Flags that an instruction leaves undefined are whatever this processor makes of
 // them.
 
+#include "interruptions.hpp"
 #include "random_code.hpp"
 #include "runtime/paging.hpp"
 #include "runtime/run.hpp"
@@ -52,6 +53,28 @@ Registers prepare(Random& random) {
     return in;
 }
 
+constexpr unsigned programs = 4000;
+
+u64 run_program(unsigned program, bool newer, unsigned& faulted) {
+    Random random{program + 1};
+    const unsigned page = program % code_pages;
+    const u64 offset = random.below(3) * 1024;
+    RandomCode writer{code[page] + offset, random, random.one_in(3), newer};
+    const unsigned length = 1 + random.below(30);
+    for (unsigned i = 0; i < length; ++i) writer.instruction();
+    writer.finish();  // (vector results reach memory by the stores among the instructions)
+    clear_vectors();
+    u64 h = 0;
+    // The same code three times: what is translated once runs again with other values.
+    for (unsigned i = 0; i < 3; ++i) {
+        const void* start = reinterpret_cast<const void*>(code_at + page * 4096 + offset - user_alias);
+        const Outcome out = run(start, prepare(random), Ring::User);
+        faulted += !out.done();
+        h = hash(h, hash_outcome(out));
+    }
+    return h;
+}
+
 }  // namespace
 
 void micro_main() {
@@ -68,26 +91,18 @@ void micro_main() {
     const bool newer = (extended >> 5 & 1) && (extended >> 8 & 1) && (extended >> 19 & 1);  // AVX2, BMI2, ADX
     if (newer) enable_avx();
     unsigned faulted = 0;
-    constexpr unsigned programs = 4000;
+    static u64 hashes[programs];
     for (unsigned program = 0; program < programs; ++program) {
-        Random random{program + 1};
-        const unsigned page = program % code_pages;
-        const u64 offset = random.below(3) * 1024;
-        RandomCode writer{code[page] + offset, random, random.one_in(3), newer};
-        const unsigned length = 1 + random.below(30);
-        for (unsigned i = 0; i < length; ++i) writer.instruction();
-        writer.finish();  // (vector results reach memory by the stores among the instructions)
-        u64 h = 0;
-        // The same code three times: what is translated once runs again with other values.
-        for (unsigned i = 0; i < 3; ++i) {
-            const Outcome out =
-                run(reinterpret_cast<const void*>(code_at + page * 4096 + offset - user_alias),
-                    prepare(random), Ring::User);
-            faulted += !out.done();
-            h = hash(h, hash_outcome(out));
-        }
-        print_line("H ", u64{program}, " ", h);
+        hashes[program] = run_program(program, newer, faulted);
+        print_line("H ", u64{program}, " ", hashes[program]);
     }
     print_line("# runs that faulted: ", u64{faulted});
     check("all programs came back", true);
+
+    if (!start_interruptions()) return;
+    Tally tally{"the same under interrupts"};
+    for (unsigned program = 0; program < programs; ++program)
+        tally.expect(run_program(program, newer, faulted), hashes[program], program);
+    print_line("# interrupts: ", u64{interruptions()});
+    check("there were interrupts", interruptions() > 100);
 }

@@ -116,6 +116,18 @@ void enable_avx() {
     asm volatile("xsetbv" ::"c"(0), "a"(7), "d"(0));
 }
 
+void clear_vectors() {
+    if (read_cr4() & CR4::OSXSAVE) {
+        asm volatile("vzeroall" ::: "memory");
+        return;
+    }
+    asm volatile(
+        ".irp n, 0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15\n"
+        "pxor %%xmm\\n, %%xmm\\n\n"
+        ".endr" ::
+            : "memory");
+}
+
 bool same_registers(const Registers& a, const Registers& b) {
     for (unsigned i = 0; i < 16; ++i)
         if (a.general(i) != b.general(i)) return false;

@@ -98,6 +98,8 @@ u64 user_fragment_stack();
 
 // CR4.OSXSAVE and XCR0 with x87, SSE and AVX.
 void enable_avx();
+// Zeroes all vector registers that are enabled.
+void clear_vectors();
 
 // Verdicts on an outcome.
 void expect_done(const char* name, const Outcome& outcome);
