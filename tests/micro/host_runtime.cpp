@@ -116,8 +116,11 @@ unsigned interruptions() { return 0; }
 
 void enable_avx() {}  // the kernel has done it
 
-Tally::~Tally() {}
-void Tally::expect(u64, u64, u64, u64) {}
+Tally::~Tally() { print_line("# ", name_, ": ", u64{cases_}, " cases, ", u64{failures_}, " failed"); }
+void Tally::expect(u64 got, u64 want, u64, u64) {
+    ++cases_;
+    failures_ += got != want;
+}
 
 void clear_vectors() {
     std::memset(xmm, 0, sizeof xmm);
