@@ -39,6 +39,7 @@ u64 hash_outcome(const Outcome& out) {
 Registers prepare(Random& random) {
     for (u64* page : {data[0] + 512 - 32, data[1], data[0] + 96, stack_top - 32})
         for (unsigned i = 0; i < 32; ++i) page[i] = random.next();
+    stack_top[6] = 1 + random.below(6);  // times around
     Registers in;
     for (unsigned i = 0; i < 15; ++i) {
         static constexpr u64 edges[] = {0,          1,      0x7f,       0x80,
@@ -62,7 +63,8 @@ u64 run_program(unsigned program, bool newer, unsigned& faulted) {
     RandomCode writer{code[page] + offset, random, random.one_in(3), newer};
     const unsigned length = 1 + random.below(30);
     for (unsigned i = 0; i < length; ++i) writer.instruction();
-    writer.finish();  // (vector results reach memory by the stores among the instructions)
+    writer.finish(static_cast<int>(stack_at + 4096 - 16 - (hole_at + 256)));
+    // (Vector results reach memory by the stores among the instructions.)
     clear_vectors();
     u64 h = 0;
     // The same code three times: what is translated once runs again with other values.

@@ -340,6 +340,12 @@ void RandomCode::instruction() {
     (this->*makers[random_.below(newer_ ? count : count - 2)])();
 }
 
-void RandomCode::finish() { byte(0xcd), byte(0x81); }
+void RandomCode::finish(int counter) {
+    byte(0x41), byte(0xff), byte(0x8e);  // dec dword ptr [r14 + counter]
+    bytes(static_cast<u64>(static_cast<std::int64_t>(counter)), 4);
+    byte(0x0f), byte(0x85);  // jnz start
+    bytes(static_cast<u64>(start_ - at_ - 4), 4);
+    byte(0xcd), byte(0x81);
+}
 
 }  // namespace micro

@@ -35,7 +35,8 @@ public:
         : start_{at}, at_{at}, random_{random}, holes_{holes}, newer_{newer} {}
 
     void instruction();
-    void finish();  // INT $0x81
+    // Back to the start until the counter at r14 + `counter` has run down, then INT $0x81.
+    void finish(int counter);
     u64 size() const { return static_cast<u64>(at_ - start_); }
 
 private:
