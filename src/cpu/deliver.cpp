@@ -63,6 +63,7 @@ bool attempt(Vcpu& vcpu, const Trap& trap, Trap& fault) noexcept {
         bool is_double = doubles(severity(first), severity(second));
         if (second.vector == Vector::PF) vcpu.cr2 = second.address;
         first = is_double ? Trap::fault(Vector::DF, 0) : second;
+        vcpu.traps.count(first);
         note_cause(vcpu, first);
     } while (!attempt(vcpu, first, second));
 }
@@ -71,6 +72,7 @@ bool attempt(Vcpu& vcpu, const Trap& trap, Trap& fault) noexcept {
 
 void deliver(Vcpu& vcpu, const Trap& trap) noexcept {
     Trap fault;
+    vcpu.traps.count(trap);
     note_cause(vcpu, trap);
     if (!attempt(vcpu, trap, fault)) [[unlikely]] {
         escalate(vcpu, trap, fault);

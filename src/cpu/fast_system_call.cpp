@@ -29,6 +29,7 @@ bool syscall(Vcpu& vcpu, std::uint64_t next_rip, Trap& trap) noexcept {
     if (!vcpu.long_mode() || (vcpu.paging.efer & EFER::SCE) == 0) return raise(trap, Vector::UD);
     bool from_64bit = vcpu.code_64bit();
     if (!from_64bit && !vcpu.cpuid->is_amd()) return raise(trap, Vector::UD);
+    ++vcpu.traps.system_call;
     std::uint64_t flags = vcpu.rflags() & ~RFLAGS::RF;
     vcpu.reg(Gpr::Rcx) = next_rip;
     vcpu.reg(Gpr::R11) = flags;

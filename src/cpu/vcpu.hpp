@@ -11,6 +11,7 @@
 
 #pragma once
 
+#include "cpu/trap_counts.hpp"
 #include "mmu/mmu.hpp"
 #include "mmu/tlb.hpp"
 #include "x86/registers.hpp"
@@ -98,6 +99,8 @@ struct alignas(4096) Vcpu {
     // Memory of the engine that runs this vCPU, at a constant distance from the frame; not guest state.
     static constexpr std::size_t engine_area_size = 256 * 1024;
     alignas(4096) std::array<std::byte, engine_area_size> engine_area{};
+
+    TrapCounts traps;
 
     // --- convenience --------------------------------------------------------------------------------------
     std::uint64_t& reg(Gpr name) { return gpr[static_cast<unsigned>(name)]; }

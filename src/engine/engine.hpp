@@ -28,6 +28,8 @@ public:
 
     // Counters for --stats, in the order to print them.
     virtual std::vector<std::pair<std::string, std::uint64_t>> statistics() const = 0;
+    // Host TSC ticks spent in run(), by part; the parts do not overlap, and what they leave is the rest.
+    virtual std::vector<std::pair<std::string, std::uint64_t>> ticks() const { return {}; }
 };
 
 }  // namespace undercroft

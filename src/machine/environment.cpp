@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "environment.hpp"
 
+#include "base/stopwatch.hpp"
 #include "cpu/vcpu.hpp"
 #include "device/kvmclock.hpp"
 
@@ -34,12 +35,14 @@ std::uint32_t version_at(Mmu& mmu, GuestPhysical address) {
 }  // namespace
 
 std::uint64_t MachineEnvironment::read_port(std::uint16_t port, unsigned size) noexcept {
+    Stopwatch stopwatch{statistics_.ticks};
     ++statistics_.port_reads;
     std::lock_guard lock{board_.lock()};
     return board_.ports().read(port, size);
 }
 
 void MachineEnvironment::write_port(std::uint16_t port, unsigned size, std::uint64_t value) noexcept {
+    Stopwatch stopwatch{statistics_.ticks};
     ++statistics_.port_writes;
     {
         std::lock_guard lock{board_.lock()};
@@ -49,12 +52,14 @@ void MachineEnvironment::write_port(std::uint16_t port, unsigned size, std::uint
 }
 
 std::uint64_t MachineEnvironment::read_device(GuestPhysical address, unsigned size) noexcept {
+    Stopwatch stopwatch{statistics_.ticks};
     ++statistics_.memory_reads;
     std::lock_guard lock{board_.lock()};
     return board_.memory().read(address.value(), size);
 }
 
 void MachineEnvironment::write_device(GuestPhysical address, unsigned size, std::uint64_t value) noexcept {
+    Stopwatch stopwatch{statistics_.ticks};
     ++statistics_.memory_writes;
     std::lock_guard lock{board_.lock()};
     board_.memory().write(address.value(), size, value);
@@ -62,6 +67,7 @@ void MachineEnvironment::write_device(GuestPhysical address, unsigned size, std:
 
 // The local APIC's clock is the host's TSC; the guest speaks of its own.
 std::optional<std::uint64_t> MachineEnvironment::read_msr(Vcpu& vcpu, std::uint32_t index) noexcept {
+    Stopwatch stopwatch{statistics_.ticks};
     ++statistics_.msr_accesses;
     if (is_local_apic(index)) {
         std::lock_guard lock{board_.lock()};
@@ -84,6 +90,7 @@ bool MachineEnvironment::write_local_apic(Vcpu& vcpu, std::uint32_t index, std::
 }
 
 bool MachineEnvironment::write_msr(Vcpu& vcpu, std::uint32_t index, std::uint64_t value) noexcept {
+    Stopwatch stopwatch{statistics_.ticks};
     ++statistics_.msr_accesses;
     if (is_local_apic(index)) return write_local_apic(vcpu, index, value);
     if (Msr{index} == Msr::KVM_SYSTEM_TIME_NEW) {

@@ -26,6 +26,7 @@ public:
         std::uint64_t memory_writes = 0;
         std::uint64_t msr_accesses = 0;
         std::uint64_t interrupts = 0;
+        std::uint64_t ticks = 0;  // host TSC ticks spent in ports, device memory and device MSRs
     };
 
     // `vcpu` is the one processor; its `mmu` is set before the guest runs.

@@ -36,6 +36,7 @@ Result<std::unique_ptr<Machine>> Machine::create(GuestImage image, EngineKind en
 Machine::Machine(GuestImage image, Console& console, EventLoop& loop, const Clock& clock, Alarm alarm)
     : console_{console},
       loop_{loop},
+      clock_{clock},
       memory_{std::move(image.memory)},
       code_pages_{memory_->page_limit()},
       vcpu_{std::make_unique<Vcpu>()},
@@ -146,41 +147,6 @@ void Machine::print_status() const {
                                    std::chrono::duration<double>{idle_}.count(), resident_bytes() >> 20);
     for (const auto& [name, value] : engine_->statistics()) line += fmt::format(", {} {}", value, name);
     Console::notice(line);
-}
-
-Statistics Machine::statistics() const {
-    auto seconds = [](std::chrono::nanoseconds time) { return std::chrono::duration<double>{time}.count(); };
-    const MmuStatistics& mmu = mmu_.statistics();
-    const MachineEnvironment::Statistics& exits = environment_.statistics();
-    StatisticsSection engine{"engine", {}};
-    for (const auto& [name, value] : engine_->statistics()) engine.figures.push_back({name, value, ""});
-    std::uint64_t touched = memory_->resident();
-    std::uint64_t resident = resident_bytes();
-    return {{"time", {{"run", seconds(ran_ - idle_), "s"}, {"idle", seconds(idle_), "s"}}},
-            std::move(engine),
-            {"memory management",
-             {{"TLB misses", mmu.tlb_misses, ""},
-              {"second-level TLB hits", mmu.second_level_hits, ""},
-              {"page walks", mmu.walks, ""},
-              {"page faults", mmu.page_faults, ""},
-              {"writes to code pages", mmu.code_page_writes, ""},
-              {"flushes, all", mmu.flushes_all, ""},
-              {"flushes, non-global", mmu.flushes_non_global, ""},
-              {"flushes, page", mmu.flushes_page, ""}}},
-            {"devices",
-             {{"port reads", exits.port_reads, ""},
-              {"port writes", exits.port_writes, ""},
-              {"device memory reads", exits.memory_reads, ""},
-              {"device memory writes", exits.memory_writes, ""},
-              {"device MSR accesses", exits.msr_accesses, ""},
-              {"interrupts", exits.interrupts, ""},
-              {"halts", halts_, ""}}},
-            {"memory",
-             {{"guest", memory_->size(), "bytes"},
-              {"guest touched", touched, "bytes"},
-              {"resident", resident, "bytes"},
-              {"overhead", resident > touched ? resident - touched : 0, "bytes"},
-              {"peak resident", peak_resident_bytes(), "bytes"}}}};
 }
 
 }  // namespace undercroft

@@ -61,6 +61,7 @@ private:
 
     Console& console_;
     EventLoop& loop_;
+    const Clock& clock_;
     std::unique_ptr<GuestMemory> memory_;
     CodePages code_pages_;
     std::unique_ptr<Vcpu> vcpu_;

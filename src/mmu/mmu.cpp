@@ -31,7 +31,7 @@ bool Mmu::translate(GuestVirtual address, Access access, AccessMode mode, Transl
 // 3A 4.10.4.3)
 bool Mmu::translate_missed(GuestVirtual address, Access access, AccessMode mode, Translation& out,
                            Trap& trap) noexcept {
-    if (access != Access::Execute) statistics_.tlb_misses++;
+    statistics_.tlb_misses[static_cast<unsigned>(access)]++;
     if (!state_.paging()) {
         std::uint64_t pfn = (address.value() & physical_mask) >> 12;
         finish(address, access, mode, pfn, PageRights::All, memory_.host(GuestPhysical{pfn << 12}), out);

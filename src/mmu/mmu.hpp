@@ -21,6 +21,7 @@
 #include "x86/paging.hpp"
 #include "x86/trap.hpp"
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 
@@ -58,7 +59,8 @@ protected:
 };
 
 struct MmuStatistics {
-    std::uint64_t tlb_misses = 0;  // data accesses to translate() that missed the software TLB
+    std::array<std::uint64_t, 3>
+        tlb_misses{};  // of the software TLB, by Access; it holds no pages to execute
     std::uint64_t second_level_hits = 0;
     std::uint64_t walks = 0;
     std::uint64_t page_faults = 0;

@@ -158,7 +158,7 @@ TEST(Mmu, ServesAllModesFromOneWalk) {
     ASSERT_TRUE(machine.translate(user, Execute, User));
     EXPECT_EQ(machine.mmu.statistics().walks, 1u);
     EXPECT_EQ(machine.mmu.statistics().second_level_hits, 2u);
-    EXPECT_EQ(machine.mmu.statistics().tlb_misses, 2u);
+    EXPECT_EQ(machine.mmu.statistics().tlb_misses, (std::array<std::uint64_t, 3>{2, 0, 1}));
 }
 
 // Linux makes page-table entries more permissive without INVLPG and lets the fault clear the stale entry.

@@ -2,6 +2,7 @@
 // The run loop: attention, translated code, single steps, exits.
 #include "engine/translate/engine.hpp"
 
+#include "base/stopwatch.hpp"
 #include "cpu/deliver.hpp"
 #include "engine/step/step.hpp"
 #include "engine/translate/runtime/signals.hpp"
@@ -28,18 +29,24 @@ public:
 
     Exit run(Vcpu& vcpu) override;
     std::vector<std::pair<std::string, std::uint64_t>> statistics() const override;
+    std::vector<std::pair<std::string, std::uint64_t>> ticks() const override {
+        return {{"translating", translating_ticks_}, {"single steps", stepping_ticks_}};
+    }
 
 private:
     void enter(Vcpu& vcpu, Block& block);
     void after_leave(Vcpu& vcpu);
     void run_unmerged(Vcpu& vcpu);
     void step(Vcpu& vcpu);
+    Block* translate(Vcpu& vcpu, bool& step_instead, Variant variant = Variant::Merged);
 
     std::unique_ptr<Translator> translator_;
     StepExecutor stepper_;
     std::uint64_t entries_ = 0;
     std::uint64_t attentions_ = 0;
     std::uint64_t steps_ = 0;
+    std::uint64_t translating_ticks_ = 0;
+    std::uint64_t stepping_ticks_ = 0;
 };
 
 std::optional<Exit> exit_for(Attended attended) {
@@ -61,16 +68,22 @@ void TranslateEngine::enter(Vcpu& vcpu, Block& block) {
 }
 
 void TranslateEngine::step(Vcpu& vcpu) {
+    Stopwatch stopwatch{stepping_ticks_};
     ++steps_;
     stepper_.step(vcpu);
     translator_->check_assumptions(vcpu);
+}
+
+Block* TranslateEngine::translate(Vcpu& vcpu, bool& step_instead, Variant variant) {
+    Stopwatch stopwatch{translating_ticks_};
+    return translator_->translate(vcpu, step_instead, variant);
 }
 
 // A shared check failed: from here to the end of its block, every access is checked by itself.
 void TranslateEngine::run_unmerged(Vcpu& vcpu) {
     EngineFrame::of(vcpu).leave_unmerged = false;
     bool step_instead = false;
-    Block* block = translator_->translate(vcpu, step_instead, Variant::Unmerged);
+    Block* block = translate(vcpu, step_instead, Variant::Unmerged);
     if (block != nullptr) {
         enter(vcpu, *block);
         after_leave(vcpu);
@@ -94,7 +107,7 @@ void TranslateEngine::after_leave(Vcpu& vcpu) {
             if (exit == nullptr || vcpu.attention.load(std::memory_order_relaxed) != 0) break;
             bool step_instead = false;
             Block* block = translator_->find(vcpu);
-            if (block == nullptr) block = translator_->translate(vcpu, step_instead);
+            if (block == nullptr) block = translate(vcpu, step_instead);
             // A full cache was emptied on the way, and the exit with it: leave_exit is null then.
             if (block != nullptr && frame.leave_exit == exit) translator_->link(*exit, *block);
             if (step_instead) step(vcpu);
@@ -118,7 +131,7 @@ Exit TranslateEngine::run(Vcpu& vcpu) {
         }
         Block* block = translator_->find(vcpu);
         bool step_instead = false;
-        if (block == nullptr) block = translator_->translate(vcpu, step_instead);
+        if (block == nullptr) block = translate(vcpu, step_instead);
         if (block != nullptr) {
             enter(vcpu, *block);
             after_leave(vcpu);

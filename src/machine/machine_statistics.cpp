@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+// What --stats shows of a machine.
+#include "machine/machine.hpp"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+namespace undercroft {
+namespace {
+
+double seconds(std::chrono::nanoseconds time) { return std::chrono::duration<double>{time}.count(); }
+
+// What ran where; the rest of the time is translated code and what it calls.
+StatisticsSection times(const Engine& engine, std::uint64_t device_ticks, std::uint64_t hz, double run,
+                        double idle) {
+    auto to_seconds = [hz](std::uint64_t ticks) {
+        return static_cast<double>(ticks) / static_cast<double>(hz);
+    };
+    StatisticsSection section{"time", {{"run", run, "s"}}};
+    double rest = run;
+    for (const auto& [part, ticks] : engine.ticks()) {
+        section.figures.push_back({"- " + part, to_seconds(ticks), "s"});
+        rest -= to_seconds(ticks);
+    }
+    section.figures.push_back({"- guest code and its traps", std::max(rest, 0.0), "s"});
+    section.figures.push_back({"devices (part of the above)", to_seconds(device_ticks), "s"});
+    section.figures.push_back({"idle", idle, "s"});
+    return section;
+}
+
+// Exceptions that never came are left out.
+StatisticsSection traps(const TrapCounts& counts) {
+    constexpr std::array<std::pair<Vector, const char*>, 18> names{{{Vector::DE, "#DE divide error"},
+                                                                    {Vector::DB, "#DB debug"},
+                                                                    {Vector::NMI, "NMI"},
+                                                                    {Vector::BP, "#BP breakpoint"},
+                                                                    {Vector::OF, "#OF overflow"},
+                                                                    {Vector::BR, "#BR bound range"},
+                                                                    {Vector::UD, "#UD invalid opcode"},
+                                                                    {Vector::NM, "#NM no device"},
+                                                                    {Vector::DF, "#DF double fault"},
+                                                                    {Vector::TS, "#TS invalid TSS"},
+                                                                    {Vector::NP, "#NP segment not present"},
+                                                                    {Vector::SS, "#SS stack fault"},
+                                                                    {Vector::GP, "#GP general protection"},
+                                                                    {Vector::PF, "#PF page fault"},
+                                                                    {Vector::MF, "#MF x87 error"},
+                                                                    {Vector::AC, "#AC alignment check"},
+                                                                    {Vector::MC, "#MC machine check"},
+                                                                    {Vector::XM, "#XM SIMD error"}}};
+    StatisticsSection section{"traps",
+                              {{"system calls", counts.system_call, ""},
+                               {"external interrupts", counts.external_interrupt, ""},
+                               {"software interrupts", counts.software_interrupt, ""}}};
+    for (const auto& [vector, name] : names) {
+        std::uint64_t count = counts.exception[static_cast<unsigned>(vector)];
+        if (count != 0) section.figures.push_back({name, count, ""});
+    }
+    return section;
+}
+
+StatisticsSection memory_management(const MmuStatistics& mmu) {
+    auto misses = [&mmu](Access access) { return mmu.tlb_misses[static_cast<unsigned>(access)]; };
+    return {"memory management",
+            {{"TLB misses, read", misses(Access::Read), ""},
+             {"TLB misses, write", misses(Access::Write), ""},
+             {"fetches", misses(Access::Execute), ""},
+             {"- second-level TLB hits", mmu.second_level_hits, ""},
+             {"- page walks", mmu.walks, ""},
+             {"- page faults", mmu.page_faults, ""},
+             {"device accesses", mmu.device_accesses, ""},
+             {"writes to code pages", mmu.code_page_writes, ""},
+             {"flushes, all", mmu.flushes_all, ""},
+             {"flushes, non-global", mmu.flushes_non_global, ""},
+             {"flushes, page", mmu.flushes_page, ""}}};
+}
+
+}  // namespace
+
+Statistics Machine::statistics() const {
+    const MachineEnvironment::Statistics& exits = environment_.statistics();
+    StatisticsSection engine{"engine", {}};
+    for (const auto& [name, value] : engine_->statistics()) engine.figures.push_back({name, value, ""});
+    std::uint64_t touched = memory_->resident();
+    std::uint64_t resident = resident_bytes();
+    return {times(*engine_, exits.ticks, clock_.hz(), seconds(ran_ - idle_), seconds(idle_)),
+            std::move(engine),
+            traps(vcpu_->traps),
+            memory_management(mmu_.statistics()),
+            {"devices",
+             {{"port reads", exits.port_reads, ""},
+              {"port writes", exits.port_writes, ""},
+              {"device memory reads", exits.memory_reads, ""},
+              {"device memory writes", exits.memory_writes, ""},
+              {"device MSR accesses", exits.msr_accesses, ""},
+              {"interrupts", exits.interrupts, ""},
+              {"halts", halts_, ""}}},
+            {"memory",
+             {{"guest", memory_->size(), "bytes"},
+              {"guest touched", touched, "bytes"},
+              {"resident", resident, "bytes"},
+              {"overhead", resident > touched ? resident - touched : 0, "bytes"},
+              {"peak resident", peak_resident_bytes(), "bytes"}}}};
+}
+
+}  // namespace undercroft
