@@ -19,7 +19,7 @@ PACKAGES=(g++ cmake ninja-build libzydis-dev libzycore-dev libcli11-dev libfmt-d
     xz-utils)
 # What the tests need besides.
 # shellcheck disable=SC2034
-TEST_PACKAGES=(acpica-tools)
+TEST_PACKAGES=(acpica-tools clang libclang-rt-14-dev)
 
 die() {
     printf '%s: %s\n' "$PROGRAM" "$1" >&2
@@ -122,10 +122,13 @@ need_kernel() {
     [[ -s $CACHE/$1/vmlinuz ]] || step "fetching Debian's $1 kernel" "$ROOT/tools/fetch" kernel "$1"
 }
 
-# need_initramfs FLAVOUR [--tests]: prints the path of an up-to-date image.
+# need_initramfs FLAVOUR [--tests | --stress]: prints the path of an up-to-date image.
 need_initramfs() {
-    local image=$CACHE/initramfs-$1${2:+-tests}.cpio
+    local image=$CACHE/initramfs-$1${2:+-${2#--}}.cpio
     need_kernel "$1"
+    if [[ ${2-} == --stress && ! -x $CACHE/stress/usr/bin/stress-ng ]]; then
+        step "fetching stress-ng" "$ROOT/tools/fetch" stress
+    fi
     [[ -x $CACHE/busybox/bin/busybox ]] || step "fetching busybox" "$ROOT/tools/fetch" busybox
     step "making the $1 initramfs" "$ROOT/tools/make-initramfs" "$1" "$image" "${@:2}"
     printf '%s\n' "$image"

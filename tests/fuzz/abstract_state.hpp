@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the confinement check knows of the registers at one place of emitted code.
+//
+// Every register has a value: a guest number (a symbol nobody knows, plus a known offset), or something on
+// the way from a guest address to host memory. A probe of the software TLB makes, step by step:
+//     Symbol      r10: the guest address
+//     Index       r11: selects an entry (its bits are within a mask)
+//     Offset      r10: address minus the entry's tag, and once compared: Bounded, at most `limit`
+//     HostPage    r11: that entry's host page
+//     Host        their sum: a pointer into a region of 4096 - limit checked bytes
+//     Distance    a host pointer minus a guest number: what accesses in a group add to their base register
+//     Record      the address of a record for the thunk
+
+#pragma once
+
+#include "x86/paging.hpp"
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace undercroft::fuzz {
+
+struct Value {
+    enum class Kind : std::uint8_t { Symbol, Index, Offset, Bounded, HostPage, Host, Distance, Record };
+    Kind kind = Kind::Symbol;
+    std::uint32_t id = 0;      // of the symbol, or of the probe
+    std::uint32_t symbol = 0;  // Distance: what was subtracted
+    std::int64_t offset = 0;   // Symbol, Host, Distance: plus this. Index: the mask. Record: the address
+
+    bool operator==(const Value&) const = default;
+    bool is_guests() const { return kind == Kind::Symbol; }
+    // What a guest must never see or compute with.
+    bool is_secret() const { return kind == Kind::HostPage || kind == Kind::Host || kind == Kind::Distance; }
+};
+
+// One probe, which its index's id names.
+struct Probe {
+    Access access = Access::Read;
+    std::int64_t limit = -1;  // what the comparison allows at most; below zero: not compared
+    std::size_t resume = 0;   // where the host page has been loaded; zero: not yet
+    std::int64_t size() const { return 4096 - limit; }
+};
+
+struct AbstractState {
+    std::array<Value, 16> reg;
+    std::array<Value, 10> slot;  // of the frame: distances, then the two spills
+    bool compared = false;       // the flags are those of `cmp`, of a Bounded-to-be in this register:
+    unsigned compared_reg = 0;
+    std::int64_t compared_with = 0;
+};
+
+}  // namespace undercroft::fuzz

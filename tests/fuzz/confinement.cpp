@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "confinement.hpp"
+
+#include "proof.hpp"
+
+namespace undercroft::fuzz {
+
+using namespace translate;
+using Kind = Value::Kind;
+
+namespace {
+constexpr std::size_t engine = offsetof(Vcpu, engine_area);
+}
+
+std::string Proof::run() {
+    enter();
+    while (at_ < code_.size() && problem_.empty()) {
+        join();
+        if (origin_ + at_ == block_.host_entry) enter();
+        if (!reachable_) enter();  // behind a jump that nothing leads to: host_entry, or a resumption
+        step();
+    }
+    if (problem_.empty() && reachable_) fail("runs out of the block");
+    if (problem_.empty() && !pending_.empty()) fail("jumps into an instruction");
+    return problem_;
+}
+
+void Proof::step() {
+    if (!i_.decode(code_.subspan(at_))) return fail("not an instruction");
+    std::string against = objection(i_);
+    if (!against.empty()) return fail(against.c_str());
+    next_ = at_ + i_.raw.length;
+    compares_ = false;
+    bool known = i_.raw.meta.category == ZYDIS_CATEGORY_UNCOND_BR ? jump()
+                 : i_.raw.meta.category == ZYDIS_CATEGORY_COND_BR ? jump_conditional()
+                                                                  : special() || plain();
+    require(known, "not understood");
+    if (i_.writes_flags()) state_.compared = compares_;
+    at_ = next_;
+}
+
+// Everything else: guest instructions, flags, frame fields. Reads no secret but as an address.
+bool Proof::plain() {
+    for (unsigned n = 0; n < i_.raw.operand_count; ++n) {
+        const auto& operand = i_.operand[n];
+        if (operand.type == ZYDIS_OPERAND_TYPE_MEMORY && operand.mem.type != ZYDIS_MEMOP_TYPE_AGEN)
+            check_access(operand, memory_at(n));
+        if (operand.type != ZYDIS_OPERAND_TYPE_REGISTER || register_of(n) < 0) continue;
+        if (i_.reads(operand)) require(!reg(register_of(n)).is_secret(), "computes with a host address");
+    }
+    for (unsigned n = 0; n < i_.raw.operand_count; ++n) {
+        if (register_of(n) >= 0 && i_.writes(i_.operand[n])) forget(register_of(n));
+    }
+    return true;
+}
+
+void Proof::check_access(const ZydisDecodedOperand& operand, const Operand& m) {
+    if (operand.mem.segment == ZYDIS_REGISTER_FS) return fail("touches the host's thread");
+    if (m.frame) {
+        require(is_slot(m) && frame_allows(static_cast<std::uint64_t>(m.disp), m.size, m.access),
+                "touches a field that is not its own");
+        return;
+    }
+    auto address = i_.raw.address_width == 64 ? sum(m.base, m.index, m.scale, m.disp) : std::nullopt;
+    if (!address || address->kind != Kind::Host) return fail("unchecked access");
+    const Probe& probe = probes_[address->id];
+    require(probe.limit >= 0 && address->offset >= 0 && address->offset + m.size <= probe.size(),
+            "access beyond what was checked");
+    require(m.access == Access::Read || probe.access == Access::Write, "write where a read was checked");
+}
+
+// --- control flow
+void Proof::leaves() {
+    for (int n = 0; n < 16; ++n) {
+        if (n != scratch0 && n != scratch1 && !reg(n).is_guests())
+            fail("leaves with a host address in a register of the guest's");
+    }
+}
+void Proof::flow_to(std::size_t offset) {
+    auto [found, is_new] = pending_.try_emplace(offset, state_);
+    if (!is_new) merge(found->second, state_);
+}
+void Proof::merge(AbstractState& into, const AbstractState& from) {
+    for (std::size_t n = 0; n < into.reg.size(); ++n) {
+        if (into.reg[n] == from.reg[n]) continue;
+        bool secret = into.reg[n].is_secret() || from.reg[n].is_secret();
+        into.reg[n] = secret ? Value{.kind = Kind::Host} : fresh();
+    }
+    for (std::size_t n = 0; n < into.slot.size(); ++n) {
+        if (into.slot[n] != from.slot[n]) into.slot[n] = fresh();
+    }
+    into.compared = false;
+}
+void Proof::join() {
+    auto found = pending_.find(at_);
+    if (found == pending_.end()) return;
+    if (reachable_) merge(found->second, state_);
+    state_ = found->second;
+    reachable_ = true;
+    pending_.erase(found);
+}
+
+bool Proof::jump() {
+    if (i_.raw.mnemonic != ZYDIS_MNEMONIC_JMP) return false;
+    reachable_ = false;
+    if (is_memory(0)) {
+        leaves();
+        return jumps_through_cache(memory_at(0));
+    }
+    if (!is_immediate(0)) return false;
+    HostCode target = origin_ + next_ + i_.operand[0].imm.value.s;
+    return go_to(target, next_);
+}
+bool Proof::jumps_through_cache(const Operand& m) {
+    constexpr std::size_t bytes = EngineFrame::jump_cache_size * sizeof(HostCode);
+    std::size_t cache =
+        engine + offsetof(EngineFrame, jump_cache) + static_cast<std::size_t>(block_.mode) * bytes;
+    return m.frame && m.base < 0 && m.index == scratch1 && m.scale == 8 && reg(scratch0).is_guests() &&
+           reg(scratch1).kind == Kind::Index && reg(scratch1).offset == EngineFrame::jump_cache_size - 1 &&
+           m.disp == static_cast<std::int64_t>(cache);
+}
+bool Proof::jump_conditional() {
+    if (!is_immediate(0)) return false;
+    HostCode target = origin_ + next_ + i_.operand[0].imm.value.s;
+    if (!go_to(target, next_)) return false;
+    bool above = i_.raw.mnemonic == ZYDIS_MNEMONIC_JNBE;
+    if (above && state_.compared) {
+        Value& offset = state_.reg[state_.compared_reg];
+        offset.kind = Kind::Bounded;
+        require(state_.compared_with >= 0 && state_.compared_with < 4096, "checks nothing");
+        probes_[offset.id].limit = state_.compared_with;
+    }
+    return true;
+}
+bool Proof::go_to(HostCode target, std::size_t next) {
+    if (target == translator_.thunks().attention) {
+        leaves();
+        return reg(scratch0).is_guests();
+    }
+    if (target == translator_.thunks().call) return call(next);
+    if (target == block_.frame_entry) {
+        leaves();
+        return true;
+    }
+    if (target < origin_ + next || target >= origin_ + code_.size()) return false;
+    flow_to(static_cast<std::size_t>(target - origin_));
+    return true;
+}
+
+// To the thunk, with a record in r11.
+bool Proof::call(std::size_t next) {
+    leaves();
+    if (reg(scratch1).kind != Kind::Record) return false;
+    auto& record = *reinterpret_cast<Callback*>(reg(scratch1).offset);
+    if (record.function == exit_taken) return static_cast<BlockExit&>(record).from == &block_;
+    const auto& site = static_cast<const Site&>(record);
+    bool missed = record.function == access_missed || record.function == range_missed;
+    std::optional<std::uint32_t> failed = std::exchange(failed_probe_, std::nullopt);
+    if (missed != failed.has_value()) return false;
+    if (missed) {
+        const Probe& probe = probes_[*failed];
+        return site.resume == origin_ + probe.resume && probe.resume != 0 && site.size == probe.size() &&
+               site.access == probe.access;
+    }
+    if (site.resume == origin_ + next) resume_here(record.function);
+    return true;
+}
+// A helper did the instruction; what it may have changed is forgotten.
+void Proof::resume_here(CallbackFunction function) {
+    bool resumes = function == push_flags || function == string_instruction || function == write_fs_base ||
+                   function == write_gs_base;
+    if (!resumes) return;
+    reachable_ = true;
+    forget(scratch0);
+    forget(scratch1);
+    if (function == push_flags) forget(rsp);
+    if (function == string_instruction) {
+        for (int n : {1, 6, 7}) forget(n);
+    }
+}
+
+std::string unproven(const Translator& translator, const Block& block) {
+    return unproven(translator, block, {block.frame_entry, block.code_end});
+}
+
+std::string unproven(const Translator& translator, const Block& block, std::span<const std::byte> code) {
+    return Proof{translator, block, code}.run();
+}
+
+}  // namespace undercroft::fuzz

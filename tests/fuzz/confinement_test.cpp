@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+// The proof of confinement refuses code that does not confine.
+#include "confinement.hpp"
+
+#include "engine/step/testing.hpp"
+
+#include <gtest/gtest.h>
+
+namespace undercroft::fuzz {
+namespace {
+
+using namespace translate;
+
+constexpr int rdi = 7;
+constexpr Mem checked{.base = scratch0, .index = scratch1};
+
+class Confinement : public ::testing::Test {
+protected:
+    Confinement() : translator_{std::move(*Translator::create(machine_.vcpu, {}))} {
+        block_.mode = AccessMode::SupervisorAc;
+        block_.frame_entry = block_.host_entry = origin();
+    }
+
+    HostCode origin() const { return translator_->memory().next(); }
+
+    // What the proof says of the code, which then leaves the block as it should.
+    std::string verdict() {
+        as.mov_imm(scratch0, 0x1000);
+        as.bind_to(as.jmp(), translator_->thunks().attention);
+        std::size_t stub = as.size();
+        for (std::size_t jump : stubs_) as.bind(jump);
+        if (!stubs_.empty()) {
+            as.mov_imm(scratch0, 0x1000);
+            as.bind_to(as.jmp(), translator_->thunks().attention);
+        }
+        block_.code_end = origin() + as.size();
+        return unproven(*translator_, block_, std::span{buffer_}.first(stubs_.empty() ? stub : as.size()));
+    }
+
+    // Up to the loaded host page: `limit` bytes of offset are allowed.
+    void probe(std::int32_t limit, Access access = Access::Write,
+               AccessMode mode = AccessMode::SupervisorAc) {
+        constexpr std::int32_t mask = (Tlb::entry_count - 1) * sizeof(TlbEntry);
+        std::size_t array = tlb_offset(mode);
+        std::size_t tag = access == Access::Write ? offsetof(TlbEntry, write_tag) : 0;
+        as.mov(scratch0, rdi);
+        as.rorx(scratch1, scratch0, 7);
+        as.alu32_imm(Alu::And, scratch1, mask);
+        as.alu(Alu::Sub, scratch0, Mem::frame_indexed(scratch1, array + tag));
+        as.alu_imm(Alu::Cmp, scratch0, limit);
+        stubs_.push_back(as.jcc(Condition::A));
+        as.load(scratch1, Mem::frame_indexed(scratch1, array + offsetof(TlbEntry, host_page)));
+    }
+
+private:
+    test::StepMachine machine_;
+    std::unique_ptr<Translator> translator_;
+    Block block_;
+    std::array<std::byte, 4096> buffer_{};
+    std::vector<std::size_t> stubs_;
+
+protected:
+    Assembler as{buffer_, origin()};
+};
+
+TEST_F(Confinement, AcceptsACheckedAccess) {
+    probe(4096 - 8);
+    as.store(checked, rax);
+    EXPECT_EQ(verdict(), "");
+}
+TEST_F(Confinement, AcceptsTheFrame) {
+    as.load(rax, home(scratch0));
+    as.store(home(scratch1), rax);
+    EXPECT_EQ(verdict(), "");
+}
+TEST_F(Confinement, RefusesAGuestAddress) {
+    as.load(rax, Mem{.base = rdi});
+    EXPECT_NE(verdict(), "");
+}
+TEST_F(Confinement, RefusesAnAccessThatIsTooLong) {
+    probe(4096 - 4);
+    as.store(checked, rax);
+    EXPECT_NE(verdict(), "");
+}
+TEST_F(Confinement, RefusesAnAccessBesideTheChecked) {
+    probe(4096 - 8);
+    as.store(Mem{.base = scratch0, .index = scratch1, .disp = 1}, rax);
+    EXPECT_NE(verdict(), "");
+}
+TEST_F(Confinement, RefusesAWriteAfterACheckForReading) {
+    probe(4096 - 8, Access::Read);
+    as.store(checked, rax);
+    EXPECT_NE(verdict(), "");
+}
+TEST_F(Confinement, RefusesAnotherModesTlb) {
+    probe(4096 - 8, Access::Write, AccessMode::User);
+    as.store(checked, rax);
+    EXPECT_NE(verdict(), "");
+}
+TEST_F(Confinement, RefusesAProbeWhoseAddressChanged) {
+    probe(4096 - 8);
+    as.lea(scratch0, Mem{.base = scratch0, .disp = 8});
+    as.store(checked, rax);
+    EXPECT_NE(verdict(), "");
+}
+TEST_F(Confinement, RefusesAHostAddressForTheGuest) {
+    probe(4096 - 8);
+    as.lea(rax, checked);
+    EXPECT_NE(verdict(), "");
+}
+TEST_F(Confinement, RefusesAHostAddressInGuestMemory) {
+    probe(4096 - 8);
+    as.store(checked, scratch1);
+    EXPECT_NE(verdict(), "");
+}
+TEST_F(Confinement, RefusesFieldsOfTheMonitor) {
+    as.store(engine_field(offsetof(EngineFrame, host_rsp)), rax);
+    EXPECT_NE(verdict(), "");
+}
+TEST_F(Confinement, RefusesTheHostsThread) {
+    for (unsigned byte : {0x64u, 0x48u, 0x8bu, 0x04u, 0x25u, 0u, 0u, 0u, 0u})
+        as.byte(byte);  // mov rax, fs:[0]
+    EXPECT_NE(verdict(), "");
+}
+TEST_F(Confinement, RefusesTheHostsStack) {
+    as.byte(0x50);  // push rax
+    EXPECT_NE(verdict(), "");
+}
+TEST_F(Confinement, RefusesSystemCalls) {
+    as.byte(0x0f);
+    as.byte(0x05);
+    EXPECT_NE(verdict(), "");
+}
+TEST_F(Confinement, RefusesTheDirectionFlag) {
+    as.byte(0xfd);  // std
+    EXPECT_NE(verdict(), "");
+}
+TEST_F(Confinement, RefusesJumpsElsewhere) {
+    as.bind_to(as.jmp(), origin() - 64);
+    EXPECT_NE(verdict(), "");
+}
+TEST_F(Confinement, RefusesIndirectJumps) {
+    as.op_rr(0, false, 0xff, 4, rax);  // jmp rax
+    EXPECT_NE(verdict(), "");
+}
+
+}  // namespace
+}  // namespace undercroft::fuzz

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+// The abstract interpreter behind unproven(): one Proof per block.
+//
+// Two files: control flow and ordinary instructions (confinement.cpp), and the forms that make up a probe of
+// the software TLB and what follows from one (probe.cpp).
+
+#pragma once
+
+#include "abstract_state.hpp"
+#include "confinement.hpp"
+#include "engine/translate/decode/registers.hpp"
+#include "host_instruction.hpp"
+
+#include <fmt/core.h>
+
+#include <map>
+#include <optional>
+#include <utility>
+
+namespace undercroft::fuzz {
+
+using translate::gpr_number;
+using translate::scratch0;
+using translate::scratch1;
+
+inline constexpr std::int64_t tlb_mask = (Tlb::entry_count - 1) * sizeof(TlbEntry);
+
+struct Operand {  // a memory operand
+    int base = -1;
+    int index = -1;
+    int scale = 1;
+    std::int64_t disp = 0;
+    bool frame = false;
+    unsigned size = 0;
+    Access access = Access::Read;
+};
+
+class Proof {
+public:
+    Proof(const translate::Translator& translator, const translate::Block& block,
+          std::span<const std::byte> code)
+        : translator_{translator}, block_{block}, code_{code}, origin_{block.frame_entry} {}
+
+    std::string run();
+
+private:
+    // --- values
+    Value fresh() { return {.id = next_id_++}; }
+    void enter() {
+        for (Value& value : state_.reg) value = fresh();
+        for (Value& value : state_.slot) value = fresh();
+        state_.compared = false;
+        reachable_ = true;
+    }
+    Value& reg(int n) { return state_.reg[static_cast<std::size_t>(n)]; }
+    void forget(int n) { reg(n) = fresh(); }
+    void fail(const char* what) {
+        if (problem_.empty()) problem_ = fmt::format("+{:#x}: {}", at_, what);
+    }
+    void require(bool holds, const char* what) {
+        if (!holds) fail(what);
+    }
+
+    // The value of base + index + disp, where it is one that we follow.
+    std::optional<Value> sum(int base, int index, int scale, std::int64_t disp) {
+        if (base < 0 || scale != 1) return std::nullopt;
+        Value a = reg(base);
+        if (index < 0) {
+            bool moves = a.kind == Value::Kind::Symbol || a.kind == Value::Kind::Host;
+            if (!moves) return std::nullopt;
+            a.offset += disp;
+            return a;
+        }
+        Value b = reg(index);
+        if (b.kind == Value::Kind::Bounded || b.kind == Value::Kind::Symbol) std::swap(a, b);
+        if (a.kind == Value::Kind::Bounded && b.kind == Value::Kind::HostPage && a.id == b.id)
+            return Value{.kind = Value::Kind::Host, .id = a.id, .offset = disp};
+        if (a.kind == Value::Kind::Symbol && b.kind == Value::Kind::Distance && b.symbol == a.id)
+            return Value{.kind = Value::Kind::Host, .id = b.id, .offset = a.offset + b.offset + disp};
+        return std::nullopt;
+    }
+
+    // --- one instruction
+    void step();
+    int register_of(unsigned n) const {
+        const auto& operand = i_.operand[n];
+        return operand.type == ZYDIS_OPERAND_TYPE_REGISTER ? gpr_number(operand.reg.value) : -1;
+    }
+    bool is_r64(unsigned n) const {
+        return i_.operand[n].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+               ZydisRegisterGetClass(i_.operand[n].reg.value) == ZYDIS_REGCLASS_GPR64;
+    }
+    bool is_memory(unsigned n) const { return i_.operand[n].type == ZYDIS_OPERAND_TYPE_MEMORY; }
+    bool is_immediate(unsigned n) const { return i_.operand[n].type == ZYDIS_OPERAND_TYPE_IMMEDIATE; }
+
+    Operand memory_at(unsigned n) const {
+        const auto& operand = i_.operand[n];
+        Operand m;
+        m.base = operand.mem.base == ZYDIS_REGISTER_NONE ? -1 : gpr_number(operand.mem.base);
+        m.index = operand.mem.index == ZYDIS_REGISTER_NONE ? -1 : gpr_number(operand.mem.index);
+        m.scale = operand.mem.scale == 0 ? 1 : operand.mem.scale;
+        m.disp = operand.mem.disp.value;
+        m.frame = operand.mem.segment == ZYDIS_REGISTER_GS;
+        m.size = operand.size / 8u;
+        m.access = i_.writes(operand) ? Access::Write : Access::Read;
+        return m;
+    }
+    // Emitted for the frame: gs:[constant], or gs:[r11 + constant].
+    static bool is_slot(const Operand& m) { return m.frame && m.base < 0 && m.index < 0; }
+    bool is_tlb_field(const Operand& m, std::size_t field) {
+        return m.frame && m.base == scratch1 && m.index < 0 && reg(scratch1).kind == Value::Kind::Index &&
+               reg(scratch1).offset == tlb_mask &&
+               m.disp == static_cast<std::int64_t>(translate::tlb_offset(block_.mode) + field);
+    }
+
+    // --- probe.cpp: forms whose effect on values matters. False: no such form.
+    bool special();
+    bool move();
+    bool load();
+    bool load_address();
+    bool mask();
+    bool add_constant(int sign);
+    bool subtract_tag();
+    bool undo_probe();
+    bool subtract_base();
+    bool compare();
+    static int slot(const Operand& m);  // which of AbstractState::slot, or -1
+
+    // --- confinement.cpp
+    bool plain();
+    void check_access(const ZydisDecodedOperand& operand, const Operand& m);
+    void leaves();
+    void flow_to(std::size_t offset);
+    void merge(AbstractState& into, const AbstractState& from);
+    void join();
+    bool jump();
+    bool jumps_through_cache(const Operand& m);
+    bool jump_conditional();
+    bool go_to(translate::HostCode target, std::size_t next);
+    bool call(std::size_t next);
+    void resume_here(translate::CallbackFunction function);
+
+    const translate::Translator& translator_;
+    const translate::Block& block_;
+    std::span<const std::byte> code_;
+    translate::HostCode origin_;
+    std::string problem_;
+    AbstractState state_;
+    bool reachable_ = true;
+    bool compares_ = false;
+    std::uint32_t next_id_ = 1;
+    std::map<std::uint32_t, Probe> probes_;
+    std::map<std::size_t, AbstractState> pending_;  // what jumps bring to places further on
+    std::optional<std::uint32_t> failed_probe_;
+    HostInstruction i_;
+    std::size_t at_ = 0;
+    std::size_t next_ = 0;
+};
+
+}  // namespace undercroft::fuzz
