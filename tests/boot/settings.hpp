@@ -19,14 +19,16 @@ inline std::string setting(const char* name, const char* otherwise) {
     return value != nullptr ? value : otherwise;
 }
 
-enum class Image { Plain, Tests };
+enum class Image { Plain, Tests, Stress };
 
 inline std::string kernel_path() {
     return std::string{GUESTS_CACHE} + "/" + setting("UNDERCROFT_FLAVOUR", "cloud") + "/vmlinuz";
 }
 inline std::string initrd_path(Image image) {
     return std::string{GUESTS_CACHE} + "/initramfs-" + setting("UNDERCROFT_FLAVOUR", "cloud") +
-           (image == Image::Tests ? "-tests.cpio" : ".cpio");
+           (image == Image::Tests    ? "-tests.cpio"
+            : image == Image::Stress ? "-stress.cpio"
+                                     : ".cpio");
 }
 
 // Arguments of a run whose init runs `script` (a word of guests/README.md), with `more` on the command line.
