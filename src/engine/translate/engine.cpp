@@ -145,6 +145,7 @@ std::vector<std::pair<std::string, std::uint64_t>> TranslateEngine::statistics()
     const CacheStatistics& cache = translator_->statistics();
     return {
         {"guest instructions translated", translator_->guest_instructions()},
+        {"guest code bytes translated", cache.guest_bytes},
         {"blocks translated", cache.blocks},
         {"code cache bytes", translator_->memory().code_used()},
         {"code cache record bytes", translator_->memory().records_used()},

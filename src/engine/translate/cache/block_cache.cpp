@@ -61,6 +61,7 @@ void BlockCache::add(Block* block) {
     code_pages_.mark(GuestPhysical{block->pfn << 12 | block->offset}, block->length);
     code_pages_.set_granules(block->pfn, code_pages_.granules(block->pfn) | block->granules);
     ++statistics.blocks;
+    statistics.guest_bytes += block->length;
 }
 
 void BlockCache::clear() {
