@@ -2,15 +2,11 @@
 // Boots one kernel and initramfs to its init under us and under QEMU's translator (TCG), in turn, and
 // compares. To be started by the script bench/boot, which prepares all that is needed.
 //
-// The time is from the start of the process to the line that guests/init prints. Everybody gets the same
-// kernel, initramfs, memory and kernel command line, but for one word in QEMU's favour: on its microvm the
-// guest calibrates its TSC against the PIT, which takes time and, on a busy host, fails and then hangs;
-// QEMU's guest is told the frequency (tsc_early_khz). QEMU is measured with `-cpu max`, and without ERMS,
-// which is the fairer peer: TCG is slow at `rep movs`, and Linux then copies otherwise.
+// The time is from the start of the process to the line that guests/init prints. QEMU is measured with `-cpu
+// max`, and without ERMS, which is the fairer peer (contestant.hpp).
 
+#include "contestant.hpp"
 #include "launch.hpp"
-
-#include "base/clock.hpp"
 
 #include <fmt/core.h>
 #include <getopt.h>
@@ -25,20 +21,15 @@
 namespace undercroft::bench {
 namespace {
 
-constexpr std::string_view init_line = "undercroft: init reached";
-constexpr std::string_view kernel_command_line =
-    "console=ttyS0 panic=1 reboot=acpi mitigations=off tsc=reliable undercroft.script=poweroff";
-
 struct Options {
-    std::string undercroft, kernel, initrd, memory = "512M", qemu = "qemu-system-x86_64";
+    Paths paths;
     int runs = 5;
     double limit_s = 30;  // a boot that takes longer hangs
     bool json = false;
 };
 
-struct Contestant {
-    std::string name;
-    std::vector<std::string> command;
+struct Series {
+    Contestant contestant;
     std::vector<Boot> boots;
     int hangs = 0;
 };
@@ -56,90 +47,76 @@ Summary summary(const std::vector<Boot>& boots, double Boot::*figure) {
     return {median, values.front(), values.back()};
 }
 
-std::vector<Contestant> contestants(const Options& options) {
-    std::vector<Contestant> all;
-    // The defaults of `undercroft run` are in the command line already; it appends what it is given.
-    all.push_back({"undercroft",
-                   {options.undercroft, "run", "--kernel", options.kernel, "--initrd", options.initrd,
-                    "--memory", options.memory, "--append", "undercroft.script=poweroff"},
-                   {},
-                   0});
-    std::string append = fmt::format("{} tsc_early_khz={}", kernel_command_line, HostClock{}.hz() / 1000);
+std::vector<Series> all_series(const Options& options) {
+    std::vector<Series> all{{undercroft(options.paths, "poweroff"), {}, 0}};
     for (const char* cpu : {"max,-erms", "max"}) {
-        all.push_back({std::string{"QEMU microvm, -cpu "} + cpu,
-                       {options.qemu,      "-accel",       "tcg",     "-M",
-                        "microvm",         "-cpu",         cpu,       "-m",
-                        options.memory,    "-smp",         "1",       "-nodefaults",
-                        "-no-user-config", "-display",     "none",    "-serial",
-                        "stdio",           "-no-reboot",   "-kernel", options.kernel,
-                        "-initrd",         options.initrd, "-append", append},
-                       {},
-                       0});
+        Contestant peer = qemu(options.paths, "microvm", cpu, "poweroff");
+        peer.name += std::string{", -cpu "} + cpu;
+        all.push_back({std::move(peer), {}, 0});
     }
     return all;
 }
 
 // One boot that counts. One that hangs is tried again, and told.
-Result<void> add_boot(Contestant& contestant, const Options& options) {
+Result<void> add_boot(Series& series, const Options& options) {
     constexpr int attempts = 5;
     for (int attempt = 0; attempt < attempts; attempt++) {
-        auto boot = boot_until(contestant.command, init_line, options.limit_s);
+        auto boot = boot_until(series.contestant.command, init_line, options.limit_s);
         if (!boot) return std::move(boot.error());
         if (boot->reached) {
-            contestant.boots.push_back(*boot);
+            series.boots.push_back(*boot);
             return {};
         }
-        contestant.hangs++;
+        series.hangs++;
     }
-    return Error{fmt::format("{} did not reach init within {} s, {} times", contestant.name, options.limit_s,
-                             attempts)};
+    return Error{fmt::format("{} did not reach init within {} s, {} times", series.contestant.name,
+                             options.limit_s, attempts)};
 }
 
-void print_table(const std::vector<Contestant>& all) {
+void print_table(const std::vector<Series>& all) {
     double ours = summary(all.front().boots, &Boot::seconds).median;
     fmt::print("{:<30} {:>9} {:>15} {:>8} {:>9} {:>6} {:>6}\n", "start of the process to init", "median s",
                "min-max s", "CPU s", "RSS MiB", "hangs", "times");
-    for (const Contestant& contestant : all) {
-        Summary time = summary(contestant.boots, &Boot::seconds);
-        fmt::print("{:<30} {:>9.3f} {:>15} {:>8.2f} {:>9.0f} {:>6} {:>6.2f}\n", contestant.name, time.median,
-                   fmt::format("{:.3f}-{:.3f}", time.least, time.most),
-                   summary(contestant.boots, &Boot::processor_s).median,
-                   summary(contestant.boots, &Boot::peak_rss_mib).median, contestant.hangs,
-                   time.median / ours);
+    for (const Series& series : all) {
+        Summary time = summary(series.boots, &Boot::seconds);
+        fmt::print("{:<30} {:>9.3f} {:>15} {:>8.2f} {:>9.0f} {:>6} {:>6.2f}\n", series.contestant.name,
+                   time.median, fmt::format("{:.3f}-{:.3f}", time.least, time.most),
+                   summary(series.boots, &Boot::processor_s).median,
+                   summary(series.boots, &Boot::peak_rss_mib).median, series.hangs, time.median / ours);
     }
     for (std::size_t i = 1; i < all.size(); i++) {
         double theirs = summary(all[i].boots, &Boot::seconds).median;
-        fmt::print("undercroft needs {:.2f} of the time of {}\n", ours / theirs, all[i].name);
+        fmt::print("undercroft needs {:.2f} of the time of {}\n", ours / theirs, all[i].contestant.name);
     }
 }
 
-void print_json(const std::vector<Contestant>& all, const Options& options) {
+void print_json(const std::vector<Series>& all, const Options& options) {
     fmt::print("{{\n  \"runs\": {},\n  \"memory\": \"{}\",\n  \"contestants\": [\n", options.runs,
-               options.memory);
-    for (const Contestant& contestant : all) {
-        Summary time = summary(contestant.boots, &Boot::seconds);
+               options.paths.memory);
+    for (const Series& series : all) {
+        Summary time = summary(series.boots, &Boot::seconds);
         fmt::print(
             "    {{\"name\": \"{}\", \"median_s\": {:.4f}, \"min_s\": {:.4f}, \"max_s\": {:.4f}, "
             "\"cpu_s\": {:.3f}, \"peak_rss_mib\": {:.1f}, \"hangs\": {}}}{}\n",
-            contestant.name, time.median, time.least, time.most,
-            summary(contestant.boots, &Boot::processor_s).median,
-            summary(contestant.boots, &Boot::peak_rss_mib).median, contestant.hangs,
-            &contestant == &all.back() ? "" : ",");
+            series.contestant.name, time.median, time.least, time.most,
+            summary(series.boots, &Boot::processor_s).median,
+            summary(series.boots, &Boot::peak_rss_mib).median, series.hangs,
+            &series == &all.back() ? "" : ",");
     }
     fmt::print("  ]\n}}\n");
 }
 
 int measure(const Options& options) {
-    std::vector<Contestant> all = contestants(options);
+    std::vector<Series> all = all_series(options);
     for (int run = 0; run < options.runs; run++) {
-        for (Contestant& contestant : all) {
-            if (auto done = add_boot(contestant, options); !done) {
+        for (Series& series : all) {
+            if (auto done = add_boot(series, options); !done) {
                 fmt::print(stderr, "bench/boot: {}\n", done.error().message);
                 return 1;
             }
-            const Boot& boot = contestant.boots.back();
+            const Boot& boot = series.boots.back();
             fmt::print(stderr, "run {} of {}: {:.3f} s {}\n", run + 1, options.runs, boot.seconds,
-                       contestant.name);
+                       series.contestant.name);
         }
     }
     options.json ? print_json(all, options) : print_table(all);
@@ -159,18 +136,19 @@ int main(int argc, char** argv) {
                                        {nullptr, 0, nullptr, 0}}};
     for (int letter = 0; (letter = getopt_long(argc, argv, "", known.data(), nullptr)) != -1;) {
         switch (letter) {
-            case 'u': options.undercroft = optarg; break;
-            case 'k': options.kernel = optarg; break;
-            case 'i': options.initrd = optarg; break;
-            case 'm': options.memory = optarg; break;
-            case 'q': options.qemu = optarg; break;
+            case 'u': options.paths.undercroft = optarg; break;
+            case 'k': options.paths.kernel = optarg; break;
+            case 'i': options.paths.initrd = optarg; break;
+            case 'm': options.paths.memory = optarg; break;
+            case 'q': options.paths.qemu = optarg; break;
             case 'r': options.runs = std::atoi(optarg); break;
             case 'l': options.limit_s = std::atof(optarg); break;
             case 'j': options.json = true; break;
             default: return 2;
         }
     }
-    if (options.runs < 1 || options.limit_s <= 0 || options.kernel.empty() || options.undercroft.empty()) {
+    if (options.runs < 1 || options.limit_s <= 0 || options.paths.kernel.empty() ||
+        options.paths.undercroft.empty()) {
         fmt::print(stderr,
                    "bench/boot: --undercroft, --kernel and --initrd are needed, --runs must be positive\n");
         return 2;

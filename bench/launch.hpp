@@ -19,7 +19,7 @@ struct Boot {
     std::string end_of_output;  // its last few hundred bytes, for saying what went wrong
 };
 
-// Runs command[0] (looked up in PATH) with standard input empty, and standard output and error together
+// Runs command[0] (looked up in PATH) with nothing on standard input, and standard output and error together
 // searched for `text`. Ends the process when the text has come or `limit_s` seconds have passed. It is an
 // error if the program cannot be started, or ends by itself before the text comes.
 Result<Boot> boot_until(const std::vector<std::string>& command, std::string_view text, double limit_s);

@@ -20,6 +20,9 @@ PACKAGES=(g++ cmake ninja-build libzydis-dev libzycore-dev libcli11-dev libfmt-d
 # What the tests need besides.
 # shellcheck disable=SC2034
 TEST_PACKAGES=(acpica-tools clang libclang-rt-14-dev)
+# What the programs of bench/compare link, besides.
+# shellcheck disable=SC2034
+BENCH_PACKAGES=(zlib1g-dev libsqlite3-dev libtcc-dev)
 
 die() {
     printf '%s: %s\n' "$PROGRAM" "$1" >&2
@@ -122,7 +125,7 @@ need_kernel() {
     [[ -s $CACHE/$1/vmlinuz ]] || step "fetching Debian's $1 kernel" "$ROOT/tools/fetch" kernel "$1"
 }
 
-# need_initramfs FLAVOUR [--tests | --stress]: prints the path of an up-to-date image.
+# need_initramfs FLAVOUR [--tests | --stress | --bench]: prints the path of an up-to-date image.
 need_initramfs() {
     local image=$CACHE/initramfs-$1${2:+-${2#--}}.cpio
     need_kernel "$1"
