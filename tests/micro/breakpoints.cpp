@@ -22,11 +22,16 @@ FRAGMENT(call_there, "lea rsp, [rdi + 8]\n call 771f\n nop\n" AT "nop");
 FRAGMENT(string_store, "mov ecx, 8\n sub rdi, 3\n" AT "rep stosb");
 FRAGMENT(vector_store, "movups [rdi - 8], xmm0\n" AT "nop");
 FRAGMENT(exchange, "xchg eax, [rdi]\n" AT "nop");
+FRAGMENT(port_out, "mov edx, 0x80\n out dx, al\n" AT "nop");
+FRAGMENT(port_out_immediate, "out 0x80, al\n" AT "nop");
+FRAGMENT(port_in, "in al, 0x61\n" AT "nop");
+FRAGMENT(port_wide, "mov edx, 0x7e\n in eax, dx\n" AT "nop");
+FRAGMENT(port_string, "mov edx, 0x80\n mov ecx, 3\n mov rsi, rdi\n" AT "rep outsb");
 FRAGMENT(store_two, "mov [rdi], eax\n" AT "nop\n mov [rsi], eax");
 
 namespace {
 
-constexpr u64 execute = 0, write = 1, read_write = 3;
+constexpr u64 execute = 0, write = 1, port = 2, read_write = 3;
 alignas(4096) u64 memory[512];
 
 void set_breakpoint(unsigned index, u64 where, u64 kind, u64 length) {
@@ -136,9 +141,43 @@ void data() {
     clear_breakpoints();
 }
 
+// Watched ports trap after the instruction, in both directions, and only with CR4.DE.
+void ports() {
+    set_breakpoint(0, 0x80, port, 1);
+    hit("out dx", port_out, port_out_at, 1);
+    hit("out to an immediate port", port_out_immediate, port_out_immediate_at, 1);
+    missed("another port", port_in);
+    hit("in of four ports", port_wide, port_wide_at, 1);
+    write_dr6(0);
+    const Outcome out = run(port_string, inputs());
+    expect_trap("rep outs stops after the iteration", out, Vector::DB, 0, port_string_at);
+    check_equal("which was the first", out.registers.rcx, 2);
+    missed("memory of that address", load4, [] {
+        Registers in = inputs();
+        map(0x0000100000000000, memory, kernel_page);
+        in.rdi = 0x0000100000000080;
+        return in;
+    }());
+    write_cr4(read_cr4() & ~CR4::DE);
+    missed("without CR4.DE", port_out);
+    write_cr4(read_cr4() | CR4::DE);
+    clear_breakpoints();
+    set_breakpoint(3, 0x60, port, 4);
+    hit("one of four", port_in, port_in_at, 8);
+    clear_breakpoints();
+    Registers in = inputs();
+    write_dr6(0);
+    set_breakpoint(1, 0x80, port, 1);
+    check_equal("#GP comes before", run(port_out, in, Ring::User).vector, static_cast<u64>(Vector::GP));
+    check_equal("without a debug trap", read_dr6() & 0xf, 0);
+    clear_breakpoints();
+    missed("cleared", port_out);
+}
+
 }  // namespace
 
 void micro_main() {
     instructions();
     data();
+    ports();
 }

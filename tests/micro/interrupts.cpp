@@ -22,6 +22,7 @@ FRAGMENT(iret_enables,
          "mov rax, rsp\n push 0x18\n push rax\n push 0x202\n push 0x10\n lea rbx, [rip + 771f]\n push rbx\n "
          "iretq\n" AT "nop\n cli");
 FRAGMENT(cr8_lowers, "mov eax, 0\n mov cr8, rax\n" AT "nop\n cli");
+FRAGMENT(stack_switches, AT "1: mov ss, ecx\n inc rax\n jmp 1b");
 FRAGMENT(tight_loop, "1: jmp 1b");
 FRAGMENT(two_block_loop, "1: inc rax\n jmp 2f\n nop\n 2: cmp rax, -1\n jne 1b");
 FRAGMENT(memory_loop, "1: inc qword ptr [rsp - 64]\n add r10, r11\n test r12, r12\n jz 1b");
@@ -156,6 +157,27 @@ void loops() {
     expect_done("loop that waits for the handler's store", run(spin_on_memory, in));
 }
 
+// The instruction behind MOV SS, which loads rsp, is never interrupted.
+void stack_switch() {
+    static u64 after, elsewhere;
+    after = address(stack_switches_at) + 2;
+    elsewhere = 0;
+    set_handler(vector, [](Frame& frame) {
+        note(frame);
+        if (frame.rip != after) ++elsewhere;
+        if (count >= 300) frame.rip = after + 5;
+    });
+    Registers in;
+    in.rcx = Selector::KernelData;
+    in.rflags |= RFLAGS::IF;
+    count = 0;
+    apic_write(ApicRegister::LvtTimer, timer_periodic | vector);
+    apic_write(ApicRegister::InitialCount, 100'000);
+    expect_done("mov ss in a loop", run(stack_switches, in));
+    apic_write(ApicRegister::InitialCount, 0);
+    check_equal("mov ss: interrupts never come right after it", elsewhere, count);
+}
+
 void unnoticed() {
     Registers in;
     for (unsigned i = 0; i < 15; ++i) in.general(i) = 0x9e3779b97f4a7c15 * (i + 1ull);
@@ -214,6 +236,7 @@ void micro_main() {
     start_apic();
     shadows();
     loops();
+    stack_switch();
     unnoticed();
     non_maskable();
 }

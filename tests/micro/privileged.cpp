@@ -23,6 +23,9 @@ FRAGMENT(get_xcr, AT "xgetbv");
 FRAGMENT(store_tables,
          "sub rsp, 64\n sgdt [rsp]\n sidt [rsp + 16]\n sldt ax\n str bx\n smsw cx\n add rsp, 64");
 FRAGMENT(store_gdt, AT "sgdt [rsp - 64]");
+FRAGMENT(store_idt, AT "sidt [rsp - 64]");
+FRAGMENT(store_ldt, AT "sldt [rsp - 64]");
+FRAGMENT(store_task, AT "str rax");
 FRAGMENT(machine_status, "smsw rax");
 FRAGMENT(load_status, AT "lmsw ax");
 FRAGMENT(load_idt, AT "lidt [rsp - 64]");
@@ -70,6 +73,12 @@ void control_registers() {
     refused("CR4: PAE off in long mode", to_cr4, with_rax(cr4 & ~CR4::PAE));
     refused("CR4: reserved bit", to_cr4, with_rax(cr4 | 1ull << 31));
     refused("CR4: LA57 in long mode", to_cr4, with_rax(cr4 | CR4::LA57));
+    // PCID is not shown: there is no switching it on, and bits 63 and 11:0 of CR3 have no such meaning.
+    check_equal("CPUID hides PCID", cpuid(1).ecx >> 17 & 1, 0);
+    refused("CR4: PCIDE", to_cr4, with_rax(cr4 | CR4::PCIDE));
+    refused("CR3: bit 63 without PCID", to_cr3, with_rax(read_cr3() | 1ull << 63));
+    expect_done("CR3: low bits without PCID", run(to_cr3, with_rax(read_cr3() | 0xfe7)));
+    run(to_cr3, with_rax(read_cr3() & ~0xfffull));
     refused("CR8: reserved bits", to_cr8, with_rax(16));
     check_equal("CR1 is none", run(from_cr1).vector, ud);
     for (const void* code : {to_cr0, to_cr3, to_cr4, to_cr8})
@@ -149,9 +158,10 @@ void tables() {
     check_equal("str", out.registers.rbx & 0xffff, Selector::Tss);
     if (!(cpuid(7).ecx >> 2 & 1)) return skip("UMIP");
     write_cr4(read_cr4() | CR4::UMIP);
-    refused("UMIP: sgdt in user mode", store_gdt, {}, Ring::User);
-    refused("UMIP: smsw in user mode", machine_status, {}, Ring::User);
-    expect_done("UMIP: sgdt in the kernel", run(store_gdt));
+    for (const void* code : {store_gdt, store_idt, store_ldt, store_task, machine_status}) {
+        refused("UMIP in user mode", code, {}, Ring::User);
+        expect_done("UMIP in the kernel", run(code));
+    }
     write_cr4(read_cr4() & ~CR4::UMIP);
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Hardware breakpoints: which of DR0..DR3 an access or an instruction meets.
 //
-// Source: Intel SDM vol. 3A section 17.2. I/O breakpoints (CR4.DE) are left out.
+// Source: Intel SDM vol. 3B section 17.2 (in later editions 18.2).
 
 #pragma once
 
@@ -22,5 +22,8 @@ inline bool has_breakpoints(const Vcpu& vcpu) { return (vcpu.debug.dr7 & Breakpo
 // The DR6 bits of the enabled breakpoints that [linear, linear + size) meets. An execution is met by its
 // first byte.
 std::uint8_t breakpoints_met(const Vcpu& vcpu, std::uint64_t linear, unsigned size, Access access);
+
+// The same for ports [port, port + size), of either direction. Only with CR4.DE are there any.
+std::uint8_t port_breakpoints_met(const Vcpu& vcpu, std::uint16_t port, unsigned size);
 
 }  // namespace undercroft

@@ -3,6 +3,7 @@
 // Source: Intel SDM vol. 2; vol. 1 section 19.5 (who may use a port).
 #include "cpu/environment.hpp"
 #include "cpu/instructions.hpp"
+#include "engine/step/debug.hpp"
 #include "engine/step/operand.hpp"
 #include "engine/step/string_state.hpp"
 #include "engine/step/table.hpp"
@@ -24,11 +25,18 @@ std::uint16_t port_of(const Context& context, const Operand& operand) {
                                                 : context.vcpu.reg(Gpr::Rdx) & 0xffff);
 }
 
+// May the instruction use the port? Then breakpoints that it meets trap once it is done.
+bool reach_port(Context& context, std::uint16_t port, unsigned size) {
+    if (!may_use_port(context.vcpu, port, size, context.trap)) return false;
+    if (has_breakpoints(context.vcpu)) context.breakpoints |= port_breakpoints_met(context.vcpu, port, size);
+    return true;
+}
+
 Outcome in(Context& context) {
     Vcpu& vcpu = context.vcpu;
     unsigned size = port_size(context);
     std::uint16_t port = port_of(context, context.instruction.operand[1]);
-    if (!may_use_port(vcpu, port, size, context.trap)) return Outcome::Fault;
+    if (!reach_port(context, port, size)) return Outcome::Fault;
     write_register(vcpu.reg(Gpr::Rax), vcpu.environment->read_port(port, size), size);
     return Outcome::Next;
 }
@@ -37,7 +45,7 @@ Outcome out(Context& context) {
     Vcpu& vcpu = context.vcpu;
     unsigned size = port_size(context);
     std::uint16_t port = port_of(context, context.instruction.operand[0]);
-    if (!may_use_port(vcpu, port, size, context.trap)) return Outcome::Fault;
+    if (!reach_port(context, port, size)) return Outcome::Fault;
     vcpu.environment->write_port(port, size, vcpu.reg(Gpr::Rax) & mask_of_size(size));
     return Outcome::Next;
 }
@@ -48,7 +56,7 @@ Outcome in_string(Context& context) {
     StringState state{context, port_size(context)};
     if (state.allowance() == 0) return Outcome::Next;
     auto port = static_cast<std::uint16_t>(vcpu.reg(Gpr::Rdx));
-    if (!may_use_port(vcpu, port, state.size(), context.trap) ||
+    if (!reach_port(context, port, state.size()) ||
         !check_segment(context, SegmentName::ES, state.target(), state.size(), Access::Write)) {
         return Outcome::Fault;
     }
@@ -65,7 +73,7 @@ Outcome out_string(Context& context) {
     if (state.allowance() == 0) return Outcome::Next;
     auto port = static_cast<std::uint16_t>(vcpu.reg(Gpr::Rdx));
     std::uint64_t value = 0;
-    if (!may_use_port(vcpu, port, state.size(), context.trap) ||
+    if (!reach_port(context, port, state.size()) ||
         !read_segment(context, context.instruction.segment, state.source(), state.size(), value)) {
         return Outcome::Fault;
     }
