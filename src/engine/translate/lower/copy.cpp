@@ -241,6 +241,14 @@ void Lowering::emit_with_memory(const Instruction& i, const Mem& to) {
         }
         opcode_begin = has_rex ? raw.rex.offset + 1u : raw.prefix_count;
     }
+    if ((i.raw.attributes & ZYDIS_ATTRIB_HAS_MODRM) == 0) {
+        // A0 to A3, MOV between rax and an absolute address: the same with ModRM.
+        constexpr std::array<std::uint8_t, 4> with_modrm{0x8a, 0x8b, 0x88, 0x89};
+        CHECK((i.raw.opcode & 0xfc) == 0xa0, "an access without ModRM");
+        as_.byte(with_modrm[i.raw.opcode & 3]);
+        as_.modrm(0, to);
+        return;
+    }
     for (unsigned n = opcode_begin; n < raw.modrm.offset; ++n) as_.byte(bytes[n]);
     as_.modrm(raw.modrm.reg, to);
     unsigned tail = raw.modrm.offset + 1u + (raw.sib.offset != 0 ? 1u : 0u) + raw.disp.size / 8u;
