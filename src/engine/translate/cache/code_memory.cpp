@@ -8,7 +8,7 @@ namespace undercroft::translate {
 Result<std::unique_ptr<CodeMemory>> CodeMemory::create(std::size_t code_size, std::size_t record_size) {
     std::unique_ptr<CodeMemory> memory{new CodeMemory{code_size, record_size}};
     memory->memfd_ = Fd{::memfd_create("undercroft-code", MFD_CLOEXEC)};
-    if (!memory->memfd_ || ::ftruncate(memory->memfd_.get(), code_size) != 0)
+    if (!memory->memfd_ || ::ftruncate(memory->memfd_.get(), static_cast<off_t>(code_size)) != 0)
         return host_error().in("code cache");
     void* base = ::mmap(nullptr, code_size + record_size, PROT_NONE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
