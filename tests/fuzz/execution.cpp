@@ -191,6 +191,14 @@ void compare(const Guest& steps, const Guest& translated) {
             std::fprintf(stderr, "register %u: %#lx by steps, %#lx translated\n", n, a.gpr[n], b.gpr[n]);
     }
     CHECK(a.gpr == b.gpr);
+    if (a.rip != b.rip) {
+        std::fprintf(stderr, "rip: %#lx by steps, %#lx translated; cr2 %#lx, %#lx\n", a.rip, b.rip, a.cr2,
+                     b.cr2);
+        for (unsigned n = 0; n < 6; ++n) {
+            std::fprintf(stderr, "pushed: %#lx, %#lx\n", steps.machine.pushed(n),
+                         translated.machine.pushed(n));
+        }
+    }
     CHECK(a.rip == b.rip);
     CHECK(a.rflags() == b.rflags());
     CHECK(a.activity == b.activity && a.cpl == b.cpl && a.cr2 == b.cr2);

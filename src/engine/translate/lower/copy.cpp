@@ -216,7 +216,12 @@ void Lowering::emit_with_memory(const Instruction& i, const Mem& to) {
     for (unsigned n = 0; n < raw.prefix_count; ++n) {
         std::uint8_t prefix = raw.prefixes[n].value;
         bool is_rex = (prefix & 0xf0) == 0x40;  // no legacy prefix looks like one
-        if (!is_rex && !is_dropped_prefix(prefix)) as_.byte(prefix);
+        // A repeated one is left out, or the instruction could grow beyond the fifteen bytes that it may
+        // have.
+        bool comes_again = false;
+        for (unsigned later = n + 1; later < raw.prefix_count; ++later)
+            comes_again = comes_again || raw.prefixes[later].value == prefix;
+        if (!is_rex && !is_dropped_prefix(prefix) && !comes_again) as_.byte(prefix);
     }
     bool x = index != Mem::none && (index & 8) != 0;
     bool b = (base & 8) != 0;
