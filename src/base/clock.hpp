@@ -24,6 +24,8 @@ public:
     }
     std::uint64_t to_ns(std::uint64_t tick_count) const { return scale(tick_count, 1'000'000'000, hz()); }
     std::uint64_t from_ns(std::uint64_t ns) const { return scale(ns, hz(), 1'000'000'000); }
+    // How long the host takes until that many ticks have passed.
+    virtual std::uint64_t host_ns(std::uint64_t tick_count) const { return to_ns(tick_count); }
 };
 
 // The host's TSC, its frequency measured against CLOCK_MONOTONIC_RAW.
@@ -37,6 +39,23 @@ public:
 
 private:
     std::uint64_t hz_;
+};
+
+// Passes slowly, for guests that do: one that is executed a hundred times slower than others would spend its
+// time on timer interrupts.
+class SlowClock final : public Clock {
+public:
+    SlowClock(const Clock& real, std::uint64_t factor) : real_{real}, factor_{factor} {}
+    std::uint64_t ticks() const override { return real_.ticks() / factor_; }
+    std::uint64_t hz() const override { return real_.hz(); }
+    std::uint64_t wall_ns() const override { return real_.wall_ns(); }
+    std::uint64_t host_ns(std::uint64_t tick_count) const override {
+        return real_.host_ns(tick_count) * factor_;
+    }
+
+private:
+    const Clock& real_;
+    std::uint64_t factor_;
 };
 
 class FakeClock final : public Clock {

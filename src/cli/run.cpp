@@ -22,8 +22,8 @@ Examples:
   undercroft run --kernel vmlinuz --console unix:/tmp/console --stats
 
 Keys on a terminal: Ctrl-A x ends the machine, Ctrl-A c shows its status, Ctrl-A Ctrl-A sends Ctrl-A.
-Exit status: 0 the guest powered off or was ended by Ctrl-A x, 1 the host failed, 2 wrong usage or input,
-3 the guest reset or triple-faulted.)";
+Exit status: 0 the guest powered off or was ended by Ctrl-A x, 1 the host failed or the engines differ,
+2 wrong usage or input, 3 the guest reset or triple-faulted.)";
 
 int exit_status(const RunReport& report) {
     if (report.signal != 0) signals::die_of(report.signal);
@@ -36,6 +36,9 @@ int exit_status(const RunReport& report) {
         case Outcome::Stopped: return exit_success;
         case Outcome::Reset:
         case Outcome::TripleFault: return exit_reset;
+        case Outcome::EnginesDiffer:
+            std::fprintf(stderr, "undercroft: %s\n", report.engine_failure.c_str());
+            return exit_host;
     }
     return exit_host;
 }
@@ -54,9 +57,14 @@ void add_run(CLI::App& app, RunArguments& arguments, std::function<void()> chose
         ->type_name("SIZE")
         ->capture_default_str();
     verb->add_option("--engine", arguments.engine,
-                     "how guest code runs: translate, or step (one instruction at a time, slow)")
+                     "how guest code runs: translate, step (one instruction at a\ntime, slow), or lockstep "
+                     "(both, compared at every block)")
         ->type_name("NAME")
         ->capture_default_str();
+    verb->add_option(
+            "--lockstep-every", arguments.lockstep_every,
+            "with --engine lockstep: compare after so many instructions,\nwith blocks linked as usual")
+        ->type_name("N");
     verb->add_option("--console", arguments.console, "stdio, file:PATH (output only) or unix:PATH (a socket)")
         ->type_name("WHERE")
         ->capture_default_str();
@@ -76,8 +84,11 @@ Result<RunOptions> options_of(const RunArguments& arguments) {
     if (!memory) return memory.error();
     if (arguments.engine == "step") {
         options.machine.engine = EngineKind::Step;
+    } else if (arguments.engine == "lockstep") {
+        options.machine.engine = EngineKind::Lockstep;
+        options.machine.engine.lockstep_every = arguments.lockstep_every;
     } else if (arguments.engine != "translate") {
-        return Error{"engine '" + arguments.engine + "': neither translate nor step"};
+        return Error{"engine '" + arguments.engine + "': not one of translate, step, lockstep"};
     }
     options.machine.kernel = arguments.kernel;
     options.machine.initrd = arguments.initrd;

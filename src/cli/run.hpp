@@ -20,6 +20,7 @@ struct RunArguments {
     std::string append;
     std::string memory = "512M";
     std::string engine = "translate";
+    std::uint64_t lockstep_every = 0;
     std::string console = "stdio";
     std::string log = "warn";
     bool reboot = false;

@@ -37,6 +37,10 @@ Attended attend(Vcpu& vcpu) noexcept {
         vcpu.request(bits & ~Attention::Stop);
         return Attended::Stop;
     }
+    return attend_to(vcpu, bits);
+}
+
+Attended attend_to(Vcpu& vcpu, std::uint32_t bits) noexcept {
     if ((bits & Attention::Nmi) != 0) vcpu.pending_nmi = 1;
     if ((bits & Attention::Interrupt) != 0) vcpu.pending_interrupt = 1;
     if (vcpu.activity == Activity::Shutdown || vcpu.activity == Activity::WaitForSipi) return state_of(vcpu);

@@ -30,5 +30,7 @@ enum class Attended : std::uint8_t {
 // meanwhile; sti(), popf(), iret(), sysret() set `attention` again when they let a waiting event in. In a
 // shadow `attention` stays set: look again after the next instruction. Calls the environment.
 Attended attend(Vcpu& vcpu) noexcept;
+// The same for bits that the caller has taken from the word; Stop is not among them.
+Attended attend_to(Vcpu& vcpu, std::uint32_t bits) noexcept;
 
 }  // namespace undercroft

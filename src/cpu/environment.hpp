@@ -19,6 +19,8 @@ struct Vcpu;
 // Something the guest did that we lack or that deserves a line: logged once per kind and detail, with RIP.
 enum class Unusual : std::uint8_t { UnknownInstruction, UnknownMsrRead, UnknownMsrWrite, TripleFault };
 
+enum class RandomSource : std::uint8_t { Rdrand, Rdseed };
+
 class Environment : public DeviceMemory {
 public:
     virtual std::uint64_t read_port(std::uint16_t port, unsigned size) noexcept = 0;
@@ -36,6 +38,12 @@ public:
     virtual void set_task_priority(Vcpu& vcpu, std::uint8_t priority) noexcept = 0;
 
     virtual void report(const Vcpu& vcpu, Unusual what, std::uint64_t detail) noexcept = 0;
+
+    // What no processor computes: the host's time-stamp counter and its random numbers. Translated code may
+    // read the counter by itself (unless translate::Options::counted). Lockstep records and replays them.
+    virtual std::uint64_t host_time_stamp() noexcept;
+    // 8 bytes as RDRAND or RDSEED of this width gives them; nullopt: none available (CF = 0).
+    virtual std::optional<std::uint64_t> random(RandomSource source, unsigned size) noexcept;
 
 protected:
     ~Environment() = default;

@@ -73,7 +73,9 @@ Written write_tsc_aux(Vcpu& vcpu, std::uint64_t value) noexcept {
 
 Written write_own(Vcpu& vcpu, Msr index, std::uint64_t value) noexcept {
     switch (index) {
-        case Msr::IA32_TSC: vcpu.tsc_offset = value - host_time_stamp(); return Written::Done;
+        case Msr::IA32_TSC:
+            vcpu.tsc_offset = value - vcpu.environment->host_time_stamp();
+            return Written::Done;
         case Msr::IA32_SYSENTER_CS: vcpu.sysenter_cs = value & 0xffffffff; return Written::Done;
         case Msr::IA32_SYSENTER_ESP: return store_canonical(vcpu.sysenter_esp, value);
         case Msr::IA32_SYSENTER_EIP: return store_canonical(vcpu.sysenter_eip, value);

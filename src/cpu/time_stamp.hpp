@@ -3,15 +3,15 @@
 
 #pragma once
 
+#include "cpu/environment.hpp"
 #include "cpu/vcpu.hpp"
 
 #include <cstdint>
 
 namespace undercroft {
 
-inline std::uint64_t host_time_stamp() noexcept { return __builtin_ia32_rdtsc(); }
 inline std::uint64_t guest_time_stamp(const Vcpu& vcpu) noexcept {
-    return host_time_stamp() + vcpu.tsc_offset;
+    return vcpu.environment->host_time_stamp() + vcpu.tsc_offset;
 }
 
 }  // namespace undercroft

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // How guest instructions get executed: the one interface that the rest of the house sees.
 //
-// Two implementations: translated code (translate/) and the single-step executor (step/). Both leave the
-// vCPU at rest, with exact architectural state, whenever run() returns.
+// Two implementations: translated code (translate/) and the single-step executor (step/); and both side by
+// side (lockstep/). All leave the vCPU at rest, with exact architectural state, whenever run() returns.
 
 #pragma once
 
@@ -19,12 +19,16 @@ enum class Exit : std::uint8_t {
     Halt,      // vCPU halted and nothing pending: call again when its attention word is set
     Stop,      // Attention::Stop was set
     Shutdown,  // triple fault
+    Differ,    // lockstep: the engines do not agree; see failure()
 };
 
 class Engine {
 public:
     virtual ~Engine() = default;
     virtual Exit run(Vcpu& vcpu) = 0;
+
+    // After Exit::Differ: what is to be told of it.
+    virtual std::string failure() const { return {}; }
 
     // Counters for --stats, in the order to print them.
     virtual std::vector<std::pair<std::string, std::uint64_t>> statistics() const = 0;

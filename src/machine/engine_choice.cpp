@@ -1,21 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine_choice.hpp"
 
+#include "engine/lockstep/engine.hpp"
 #include "engine/step/step.hpp"
-
-#if __has_include("engine/translate/engine.hpp")
 #include "engine/translate/engine.hpp"
-#endif
 
 namespace undercroft {
 
-Result<std::unique_ptr<Engine>> make_engine(EngineKind kind, [[maybe_unused]] Vcpu& vcpu) {
-    if (kind == EngineKind::Step) return make_step_engine();
-#if __has_include("engine/translate/engine.hpp")
+Result<std::unique_ptr<Engine>> make_engine(const EngineChoice& choice, Vcpu& vcpu) {
+    switch (choice.kind) {
+        case EngineKind::Step: return make_step_engine();
+        case EngineKind::Lockstep: return make_lockstep_engine(vcpu, {.every = choice.lockstep_every});
+        case EngineKind::Translate: break;
+    }
     return make_translate_engine(vcpu);
-#else
-    return Error{"engine 'translate' is not in this build; use --engine step"};
-#endif
 }
 
 }  // namespace undercroft

@@ -12,6 +12,6 @@
 namespace undercroft {
 
 // `vcpu` is connected and in its start state.
-Result<std::unique_ptr<Engine>> make_engine(EngineKind kind, Vcpu& vcpu);
+Result<std::unique_ptr<Engine>> make_engine(const EngineChoice& choice, Vcpu& vcpu);
 
 }  // namespace undercroft

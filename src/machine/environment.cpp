@@ -5,6 +5,7 @@
 #include "cpu/vcpu.hpp"
 #include "device/kvmclock.hpp"
 
+#include <algorithm>
 #include <mutex>
 
 namespace undercroft {
@@ -138,12 +139,14 @@ void MachineEnvironment::set_task_priority(Vcpu&, std::uint8_t priority) noexcep
     board_.local_apic().set_cr8(priority);
 }
 
-// Bytes of RAM only: reading device memory would take the lock, which the caller may hold.
+// Bytes of RAM only: reading device memory would take the lock, which the caller may hold. And of one page:
+// the next one's accessed bit is not ours to set.
 std::string MachineEnvironment::where() const {
     constexpr unsigned longest = 15;
     std::uint64_t base = vcpu_.code_64bit() ? 0 : vcpu_.seg(SegmentName::CS).base;
     std::string text = fmt::format("at rip {:#x}:", vcpu_.rip);
-    for (unsigned i = 0; i < longest; ++i) {
+    std::uint64_t left_in_page = page_size - ((base + vcpu_.rip) & (page_size - 1));
+    for (unsigned i = 0; i < std::min<std::uint64_t>(longest, left_in_page); ++i) {
         Translation at;
         Trap trap;
         GuestVirtual address{base + vcpu_.rip + i};

@@ -43,6 +43,7 @@ public:
     std::uint8_t task_priority(Vcpu& vcpu) noexcept override;
     void set_task_priority(Vcpu& vcpu, std::uint8_t priority) noexcept override;
     void report(const Vcpu& vcpu, Unusual what, std::uint64_t detail) noexcept override;
+    std::uint64_t host_time_stamp() noexcept override { return clock_.ticks(); }
 
     // For the buses: nobody answers at this port or address.
     void report_unclaimed(std::string_view space, std::uint64_t address, Access access);

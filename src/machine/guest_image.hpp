@@ -15,14 +15,21 @@
 
 namespace undercroft {
 
-enum class EngineKind : std::uint8_t { Translate, Step };
+enum class EngineKind : std::uint8_t { Translate, Step, Lockstep };
+
+struct EngineChoice {
+    EngineChoice(EngineKind of_kind = EngineKind::Translate) : kind{of_kind} {}
+
+    EngineKind kind;
+    std::uint64_t lockstep_every = 0;  // see LockstepOptions::every
+};
 
 struct MachineConfig {
     std::string kernel;                               // path
     std::string initrd;                               // path; empty: none
     std::string command_line;                         // all of it
     std::uint64_t memory = std::uint64_t{512} << 20;  // bytes
-    EngineKind engine = EngineKind::Translate;
+    EngineChoice engine;
 };
 
 // What a kernel is told unless the user says otherwise. Mitigations inside a guest protect nothing from code

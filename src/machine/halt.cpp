@@ -32,7 +32,7 @@ void Halt::wake() noexcept {
 void Halt::sleep(std::optional<std::uint64_t> deadline) noexcept {
     if (!deadline) return futex(vcpu_.attention, FUTEX_WAIT, 0, nullptr);
     std::uint64_t now = clock_.ticks();
-    std::uint64_t ns = *deadline > now ? clock_.to_ns(*deadline - now) : 0;
+    std::uint64_t ns = *deadline > now ? clock_.host_ns(*deadline - now) : 0;
     if (ns > spin_ns) {
         timespec timeout{.tv_sec = static_cast<time_t>(ns / 1'000'000'000),
                          .tv_nsec = static_cast<long>(ns % 1'000'000'000)};

@@ -20,6 +20,10 @@ namespace {
 using SteadyClock = std::chrono::steady_clock;
 const SteadyClock::time_point process_start = SteadyClock::now();
 
+// Lockstep executes some hundred times slower than translated code. More would make a guest's busy waits too
+// long.
+constexpr std::uint64_t lockstep_slowness = 32;
+
 double seconds(std::chrono::nanoseconds time) { return std::chrono::duration<double>{time}.count(); }
 
 // One process' run: the parts that outlive a reboot.
@@ -60,7 +64,7 @@ public:
                                       {{"read and unpack kernel", seconds(image.unpacking), "s"},
                                        {"place in memory", seconds(image.placing), "s"}}};
             auto machine =
-                Machine::create(std::move(image), options_.machine.engine, console_, loop_, clock_);
+                Machine::create(std::move(image), options_.machine.engine, console_, loop_, guest_clock());
             if (!machine) return machine.error();
             loading.figures.push_back(
                 {"until the guest ran", seconds(SteadyClock::now() - process_start), "s"});
@@ -80,6 +84,11 @@ public:
     }
 
 private:
+    const Clock& guest_clock() const {
+        if (options_.machine.engine.kind == EngineKind::Lockstep) return slow_clock_;
+        return clock_;
+    }
+
     void run_machine() {
         std::thread thread{[this] {
             signals::AlternateStack stack;
@@ -98,6 +107,7 @@ private:
         }
         loading.figures.push_back({"until the end", seconds(SteadyClock::now() - process_start), "s"});
         report_.statistics = machine_->statistics();
+        report_.engine_failure = machine_->engine_failure();
         report_.statistics.insert(report_.statistics.begin(), std::move(loading));
         report_.statistics.push_back({"console", {{"output", console_.output().bytes_written(), "bytes"}}});
         machine_.reset();
@@ -143,6 +153,7 @@ private:
     Fd signals_;
     Doorbell console_failed_;
     HostClock clock_;
+    SlowClock slow_clock_{clock_, lockstep_slowness};
     std::unique_ptr<Machine> machine_;
     bool stopping_ = false;
     SteadyClock::time_point stopping_since_;

@@ -26,6 +26,7 @@ struct RunOptions {
 struct RunReport {
     Outcome outcome = Outcome::PoweredOff;
     int signal = 0;  // the one that asked us to end, or zero. It stays blocked; the caller may raise it again
+    std::string engine_failure;            // of Outcome::EnginesDiffer: a line that says it, and a report
     std::optional<Error> console_failure;  // the machine was stopped because of it
     Statistics statistics;
 };

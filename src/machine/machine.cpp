@@ -15,8 +15,8 @@ namespace {
 using SteadyClock = std::chrono::steady_clock;
 }
 
-Result<std::unique_ptr<Machine>> Machine::create(GuestImage image, EngineKind engine, Console& console,
-                                                 EventLoop& loop, const Clock& clock) {
+Result<std::unique_ptr<Machine>> Machine::create(GuestImage image, const EngineChoice& engine,
+                                                 Console& console, EventLoop& loop, const Clock& clock) {
     auto alarm = Alarm::create();
     if (!alarm) return alarm.error();
     boot::EntryState entry = image.entry;
@@ -103,6 +103,7 @@ Outcome Machine::run() {
         switch (engine_->run(*vcpu_)) {
             case Exit::Halt: halt(); break;
             case Exit::Shutdown: outcome = Outcome::TripleFault; break;
+            case Exit::Differ: outcome = Outcome::EnginesDiffer; break;
             case Exit::Stop:
                 if (status_wanted_.exchange(false)) print_status();
                 std::lock_guard lock{board_.lock()};

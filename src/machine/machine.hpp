@@ -31,13 +31,13 @@
 
 namespace undercroft {
 
-enum class Outcome : std::uint8_t { PoweredOff, Reset, TripleFault, Stopped };
+enum class Outcome : std::uint8_t { PoweredOff, Reset, TripleFault, Stopped, EnginesDiffer };
 
 class Machine {
 public:
     // All references outlive the machine.
-    static Result<std::unique_ptr<Machine>> create(GuestImage image, EngineKind engine, Console& console,
-                                                   EventLoop& loop, const Clock& clock);
+    static Result<std::unique_ptr<Machine>> create(GuestImage image, const EngineChoice& engine,
+                                                   Console& console, EventLoop& loop, const Clock& clock);
     Machine(const Machine&) = delete;
     Machine& operator=(const Machine&) = delete;
     ~Machine();
@@ -50,6 +50,7 @@ public:
 
     // After run().
     Statistics statistics() const;
+    std::string engine_failure() const { return engine_->failure(); }  // of Outcome::EnginesDiffer
 
 private:
     Machine(GuestImage image, Console& console, EventLoop& loop, const Clock& clock, Alarm alarm);

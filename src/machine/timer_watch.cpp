@@ -8,7 +8,7 @@ void TimerWatch::set_alarm() noexcept {
     if (halted_ || !deadline || *deadline >= alarm_at_) return;
     alarm_at_ = *deadline;
     std::uint64_t now = clock_.ticks();
-    alarm_.set_in_ns(*deadline > now ? clock_.to_ns(*deadline - now) : 0);
+    alarm_.set_in_ns(*deadline > now ? clock_.host_ns(*deadline - now) : 0);
 }
 
 void TimerWatch::changed() noexcept { set_alarm(); }

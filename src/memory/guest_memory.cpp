@@ -148,16 +148,37 @@ std::uint64_t GuestMemory::size() const {
 
 std::uint64_t GuestMemory::page_limit() const { return pmap_.page_limit(); }
 
-std::uint64_t GuestMemory::resident() const {
+template <class Action>
+bool GuestMemory::for_each_resident_frame(Action action) const {
     constexpr std::uint64_t pages_at_once = 1 << 18;
     std::vector<unsigned char> present(std::min(pages_at_once, pool_size_ >> 12));
-    std::uint64_t pages = 0;
     for (std::uint64_t done = 0; done < pool_size_ >> 12; done += present.size()) {
         std::uint64_t now = std::min<std::uint64_t>(present.size(), (pool_size_ >> 12) - done);
-        if (mincore(pool_ + (done << 12), now << 12, present.data()) != 0) return 0;
-        for (std::uint64_t page = 0; page < now; page++) pages += present[page] & 1u;
+        if (mincore(pool_ + (done << 12), now << 12, present.data()) != 0) return false;
+        for (std::uint64_t page = 0; page < now; page++)
+            if ((present[page] & 1u) != 0) action(done + page);
     }
-    return pages << 12;
+    return true;
+}
+
+std::uint64_t GuestMemory::resident() const {
+    std::uint64_t pages = 0;
+    bool known = for_each_resident_frame([&](std::uint64_t) { pages++; });
+    return known ? pages << 12 : 0;
+}
+
+// Frames are given to the regions in their order, from 1 on.
+std::vector<std::uint64_t> GuestMemory::resident_pages() const {
+    std::vector<std::uint64_t> pages;
+    std::size_t region = 0;
+    std::uint64_t first = 1;  // frame of the region
+    for_each_resident_frame([&](std::uint64_t frame) {
+        while (region < regions_.size() && frame >= first + (regions_[region].size >> 12))
+            first += regions_[region++].size >> 12;
+        if (region < regions_.size() && frame >= first)
+            pages.push_back(regions_[region].start.page() + (frame - first));
+    });
+    return pages;
 }
 
 }  // namespace undercroft

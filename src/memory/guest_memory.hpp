@@ -51,12 +51,16 @@ public:
     bool take(GuestPhysical to, std::span<std::byte> from);
 
     std::span<const MemoryRegion> regions() const { return regions_; }
-    std::uint64_t size() const;        // bytes of RAM in all regions
-    std::uint64_t page_limit() const;  // one past the highest RAM page number
-    std::uint64_t resident() const;    // bytes of RAM that the host backs now (touched)
+    std::uint64_t size() const;                         // bytes of RAM in all regions
+    std::uint64_t page_limit() const;                   // one past the highest RAM page number
+    std::uint64_t resident() const;                     // bytes of RAM that the host backs now (touched)
+    std::vector<std::uint64_t> resident_pages() const;  // their page numbers
 
 private:
     GuestMemory() = default;
+    // Calls action(frame) for each frame of the pool that the host backs; false if it does not tell.
+    template <class Action>
+    bool for_each_resident_frame(Action action) const;
 
     std::vector<MemoryRegion> regions_;
     PhysicalMap pmap_;

@@ -37,9 +37,24 @@ public:
         ~Watcher() = default;
     };
 
+    // Told of writes to guest RAM, for those who compare memories (engine/lockstep).
+    class WriteObserver {
+    public:
+        // A write to RAM at `address` follows, to the end of its page at most. May the software TLB grant
+        // further writes to the page without asking?
+        virtual bool grants_write(GuestPhysical address) noexcept = 0;
+        // The page walk or a device has written.
+        virtual void wrote(GuestPhysical address, std::uint64_t length) noexcept = 0;
+
+    protected:
+        ~WriteObserver() = default;
+    };
+
     explicit CodePages(std::uint64_t page_limit) : page_limit_{page_limit}, granules_{page_limit} {}
 
     void set_listener(Listener* listener) { listener_ = listener; }
+    void set_write_observer(WriteObserver* observer) { write_observer_ = observer; }
+    WriteObserver* write_observer() const noexcept { return write_observer_; }
     void add_watcher(Watcher* watcher) { watchers_.push_back(watcher); }
 
     bool holds_code(std::uint64_t pfn) const noexcept { return pfn < page_limit_ && granules_[pfn] != 0; }
@@ -56,6 +71,8 @@ public:
     // To be called after every write to guest RAM that did not go through a TLB write tag. Any length; may
     // span pages.
     void wrote(GuestPhysical address, std::uint64_t length) noexcept {
+        if (write_observer_ != nullptr) [[unlikely]]
+            write_observer_->wrote(address, length);
         if (holds_code(address.page()) || address.page_offset() + length > 4096)
             wrote_slowly(address, length);
     }
@@ -73,6 +90,7 @@ private:
     std::uint64_t page_limit_;
     ZeroedArray<std::uint64_t> granules_;  // per PFN; zero: no code
     Listener* listener_ = nullptr;
+    WriteObserver* write_observer_ = nullptr;
     std::vector<Watcher*> watchers_;
 };
 

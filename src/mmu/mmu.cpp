@@ -74,6 +74,9 @@ void Mmu::finish(GuestVirtual address, Access access, AccessMode mode, std::uint
         out.holds_code = access == Access::Write;
         writable = false;
     }
+    CodePages::WriteObserver* observer = code_pages_.write_observer();
+    if (observer != nullptr && (writable || access == Access::Write)) [[unlikely]]
+        writable = observer->grants_write(out.physical) && writable;
     book_.fill(mode, page_of(address), pfn, host_page, writable, out.global);
 }
 

@@ -119,7 +119,10 @@ public:
     void set_flush_observer(FlushObserver* observer) noexcept { flush_observer_ = observer; }
     CodePages& code_pages() noexcept { return code_pages_; }
     GuestMemory& memory() noexcept { return memory_; }
-    DeviceMemory& devices() noexcept { return devices_; }
+    DeviceMemory& devices() noexcept { return *devices_; }
+    void set_devices(DeviceMemory& devices) noexcept { devices_ = &devices; }
+    // The next write to each page asks the CodePages' observer again.
+    void forget_granted_writes() noexcept { book_.drop_all_writes(); }
     const MmuStatistics& statistics() const { return statistics_; }
 
 private:
@@ -144,7 +147,7 @@ private:
 
     GuestMemory& memory_;
     CodePages& code_pages_;
-    DeviceMemory& devices_;
+    DeviceMemory* devices_;
     const PagingState& state_;
     Tlb& tlb_;
     TlbBook book_;

@@ -87,7 +87,7 @@ void Mmu::read_piece(const Translation& from, std::byte* to, unsigned size) noex
     for (unsigned done = 0; done < size;) {
         unsigned now = device_piece(size - done);
         statistics_.device_accesses++;
-        std::uint64_t value = devices_.read_device(from.physical + done, now);
+        std::uint64_t value = devices_->read_device(from.physical + done, now);
         copy_bytes(to + done, &value, now);
         done += now;
     }
@@ -105,7 +105,7 @@ void Mmu::write_piece(const Translation& to, const std::byte* from, unsigned siz
         std::uint64_t value = 0;
         copy_bytes(&value, from + done, now);
         statistics_.device_accesses++;
-        devices_.write_device(to.physical + done, now, value);
+        devices_->write_device(to.physical + done, now, value);
         done += now;
     }
 }

@@ -9,7 +9,7 @@ Mmu::Mmu(GuestMemory& memory, CodePages& code_pages, DeviceMemory& devices, cons
          Tlb& tlb)
     : memory_{memory},
       code_pages_{code_pages},
-      devices_{devices},
+      devices_{&devices},
       state_{state},
       tlb_{tlb},
       book_{tlb, memory.page_limit()},

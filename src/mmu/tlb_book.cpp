@@ -68,4 +68,8 @@ void TlbBook::drop_writes(std::uint64_t pfn) noexcept {
     write_granted_[pfn / 64] &= ~(1ull << pfn % 64);
 }
 
+void TlbBook::drop_all_writes() noexcept {
+    for_each_in_use([](TlbEntry& entry, unsigned index) { entry.write_tag = Tlb::never_tag(index); });
+}
+
 }  // namespace undercroft

@@ -38,6 +38,7 @@ public:
     void flush_range(std::uint64_t start, std::uint64_t length) noexcept;
     // No entry grants a write to this physical page any more.
     void drop_writes(std::uint64_t pfn) noexcept;
+    void drop_all_writes() noexcept;
 
 private:
     static constexpr unsigned word_count = Tlb::entry_count / 64;

@@ -52,6 +52,17 @@ TEST(Boot, KernelStarts) {
     EXPECT_TRUE(guest.wait_for("Switched to clocksource", patience(20))) << CONSOLE(guest);
 }
 
+// For lockstep: the first seconds. The end compares all of memory, and a difference is told on standard
+// error.
+TEST(Boot, EnginesAgreeInEarlyStart) {
+    NEED_GUEST(Image::Plain);
+    GuestProcess guest{run_script("poweroff")};
+    EXPECT_TRUE(guest.wait_for("Linux version 6.1", 100)) << CONSOLE(guest);
+    guest.terminate();
+    guest.wait_for_exit(20);
+    EXPECT_EQ(guest.errors().find("differ"), std::string::npos) << CONSOLE(guest);
+}
+
 TEST(Boot, ResetEndsWithStatus3) {
     NEED_GUEST(Image::Plain);
     GuestProcess guest{run_script("reboot")};

@@ -39,11 +39,6 @@ FRAGMENT(push_not_canonical, "mov rsp, 0x0000800000000008\n sub rsp, 0\n" AT "pu
 FRAGMENT(jump_not_canonical, "mov rax, 0x0000800000000000\n" AT "jmp rax");
 FRAGMENT(call_not_canonical, "mov rax, 0x0000800000000000\n" AT "call rax");
 FRAGMENT(return_not_canonical, "mov rax, 0x0000800000000000\n push rax\n" AT "ret");
-FRAGMENT(misaligned_and_absent, "mov eax, 0x7000000\n shl rax, 8\n add rax, 8\n" AT "pmuludq xmm0, [rax]");
-FRAGMENT(repeated_prefixes,
-         "push 0x1234\n"
-         ".byte 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x8b, 0x44, 0x24, 0x00\n "
-         "pop rcx");
 FRAGMENT(misaligned_movaps, AT "movaps xmm0, [rsp + 8]");
 FRAGMENT(halt, AT "hlt");
 FRAGMENT(clear_interrupts, AT "cli");
@@ -66,6 +61,7 @@ FRAGMENT(single_step_popf, "push 0x102\n popfq\n mov eax, 1\n" AT "mov eax, 2\n 
 FRAGMENT(single_step_mov_ss, "mov ss, ecx\n nop\n" AT "nop");
 FRAGMENT(single_step_branch, "jmp 1f\n nop\n 1: " AT "nop");
 FRAGMENT(single_step_rep, AT "rep stosb");
+FRAGMENT(resumed_after_ud2, "ud2\n nop\n mov eax, 1\n jmp 1f\n 1:");
 
 namespace {
 
@@ -118,10 +114,6 @@ void protection_faults() {
     in_both_rings("#GP call not canonical", call_not_canonical, Vector::GP, 0, call_not_canonical_at);
     in_both_rings("#GP ret not canonical", return_not_canonical, Vector::GP, 0, return_not_canonical_at);
     in_both_rings("#GP movaps misaligned", misaligned_movaps, Vector::GP, 0, misaligned_movaps_at);
-    in_both_rings("#GP of alignment before #PF", misaligned_and_absent, Vector::GP, 0,
-                  misaligned_and_absent_at);
-    // Fifteen bytes, most of them the same prefix: no room for another in a translation.
-    check_equal("repeated prefixes", run(repeated_prefixes).registers.rax & 0xffff, 0x1234);
 
     const auto user_only = [](const char* name, const void* code, const void* at) {
         expect_trap(name, run(code, {}, Ring::User), Vector::GP, 0, at, Ring::User);
@@ -217,6 +209,21 @@ void debug_exceptions() {
     expect_trap("#DB held off by mov ss", run(single_step_mov_ss, in), Vector::DB, 0, single_step_mov_ss_at);
 }
 
+void refused_calls() {
+    u64& below = *reinterpret_cast<u64*>(user_fragment_stack() - user_alias - 8);
+    below = 0x5a5a;
+    (void)run(call_not_canonical, {}, Ring::User);
+    check_equal("a call to a non-canonical address pushes nothing", below, 0x5a5a);
+}
+
+// A fault's frame has RF set, and IRET loads it.
+void resume_flag() {
+    set_handler(static_cast<u64>(Vector::UD), [](Frame& frame) { frame.rip += 2; });
+    const Outcome outcome = run(resumed_after_ud2);
+    set_handler(static_cast<u64>(Vector::UD), nullptr);
+    check_equal("RF ends with the instruction after iret", outcome.registers.rflags >> 16 & 1, 0);
+}
+
 }  // namespace
 
 void micro_main() {
@@ -228,4 +235,6 @@ void micro_main() {
     floating_point();
     alignment_checks();
     debug_exceptions();
+    refused_calls();
+    resume_flag();
 }

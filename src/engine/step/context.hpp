@@ -18,8 +18,10 @@ struct Context {
     const Instruction& instruction;
     AccessMode mode;  // of the instruction's explicit data accesses
     NativeCode& native;
-    std::uint8_t breakpoints = 0;  // bits 3..0 of DR6: data breakpoints that accesses have met
-    Trap trap{};                   // with Outcome::Fault
+    std::uint8_t breakpoints = 0;         // bits 3..0 of DR6: data breakpoints that accesses have met
+    Trap trap{};                          // with Outcome::Fault
+    std::uint64_t element_limit = ~0ull;  // the most elements of a repeated string instruction
+    std::uint64_t elements = 0;           // of those, done
 
     std::uint64_t next_rip() const {
         std::uint64_t next = vcpu.rip + instruction.length;

@@ -67,6 +67,7 @@ const StepExecutor::Statistics& StepExecutor::statistics() const {
 
 StepResult StepExecutor::step(Vcpu& vcpu) {
     state_->statistics.instructions++;
+    units_ = 1;
     std::uint64_t flags_before = vcpu.system_flags;
     Trap trap;
     if (has_breakpoints(vcpu) && (flags_before & RFLAGS::RF) == 0) [[unlikely]] {
@@ -78,9 +79,14 @@ StepResult StepExecutor::step(Vcpu& vcpu) {
     if (instruction == nullptr) return deliver_trap(vcpu, trap);
 
     Context context{vcpu, *instruction, vcpu.access_mode(), state_->native};
+    context.element_limit = element_limit_;
     vcpu.interrupt_shadow = 0;
     Outcome outcome = instruction->execute(context);
-    if (outcome == Outcome::Fault) return deliver_trap(vcpu, context.trap);
+    if (outcome == Outcome::Fault) {
+        units_ += context.elements;
+        return deliver_trap(vcpu, context.trap);
+    }
+    if (context.elements != 0) units_ = context.elements;
     if (outcome == Outcome::Next) vcpu.rip = context.next_rip();
     bool plain = (flags_before & (RFLAGS::TF | RFLAGS::RF)) == 0 && context.breakpoints == 0;
     if (plain && outcome != Outcome::Halted) [[likely]]

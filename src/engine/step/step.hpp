@@ -36,6 +36,12 @@ public:
     // (after) and for hardware breakpoints of DR7 (before for execution, after for data).
     StepResult step(Vcpu& vcpu);
 
+    // The most elements that the next steps may execute of a repeated string instruction; at least one.
+    void limit_elements(std::uint64_t limit) { element_limit_ = limit; }
+    // What the last step came to: one for an instruction or a trap, and of a repeated string instruction one
+    // for each element, so that it does not matter in which portions it was executed.
+    std::uint64_t units() const { return units_; }
+
     struct Statistics {
         std::uint64_t instructions = 0;
         std::uint64_t decoded = 0;
@@ -46,6 +52,8 @@ public:
 private:
     struct State;
     std::unique_ptr<State> state_;
+    std::uint64_t element_limit_ = ~0ull;
+    std::uint64_t units_ = 0;
 };
 
 // `--engine step`: attend, step, repeat.

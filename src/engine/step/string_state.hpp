@@ -29,7 +29,7 @@ public:
     std::uint64_t allowance() const {
         if (!repeats()) return 1;
         std::uint64_t limit = (context_.vcpu.system_flags & RFLAGS::TF) != 0 ? 1 : chunk / size_;
-        return std::min(limit, count());
+        return std::min({limit, count(), context_.element_limit});
     }
     // Elements that fit between an address and the end of its page, going up.
     std::uint64_t in_page(std::uint64_t linear) const { return (4096 - (linear & 0xfff)) / size_; }
@@ -38,7 +38,9 @@ public:
     void advance_source(std::uint64_t elements) { advance(Gpr::Rsi, elements); }
     void advance_target(std::uint64_t elements) { advance(Gpr::Rdi, elements); }
     void consume(std::uint64_t elements) {
-        if (repeats()) write(Gpr::Rcx, count() - elements);
+        if (!repeats()) return;
+        write(Gpr::Rcx, count() - elements);
+        context_.elements += elements;
     }
     // When the allowance is used up.
     Outcome outcome() const { return repeats() && count() != 0 ? Outcome::Again : Outcome::Next; }

@@ -15,7 +15,7 @@ Table make_table() {
     for (TableEntries entries :
          {move_entries(), stack_entries(), branch_entries(), far_branch_entries(), flag_entries(),
           string_entries(), port_entries(), arithmetic_entries(), system_entries(), segment_entries(),
-          legacy_entries(), vector_entries(), vector_state_entries(), x87_entries()}) {
+          legacy_entries(), random_entries(), vector_entries(), vector_state_entries(), x87_entries()}) {
         for (const TableEntry& entry : entries) table[entry.mnemonic] = entry;
     }
     return table;
@@ -44,8 +44,6 @@ bool runs_natively(const ZydisDecodedInstruction& source) {
         case ZYDIS_CATEGORY_LZCNT:
         case ZYDIS_CATEGORY_MMX:
         case ZYDIS_CATEGORY_PCLMULQDQ:
-        case ZYDIS_CATEGORY_RDRAND:
-        case ZYDIS_CATEGORY_RDSEED:
         case ZYDIS_CATEGORY_ROTATE:
         case ZYDIS_CATEGORY_SEMAPHORE:
         case ZYDIS_CATEGORY_SETCC:

@@ -36,6 +36,7 @@ TableEntries arithmetic_entries();
 TableEntries system_entries();
 TableEntries segment_entries();
 TableEntries legacy_entries();
+TableEntries random_entries();
 TableEntries vector_entries();
 TableEntries vector_state_entries();
 TableEntries x87_entries();

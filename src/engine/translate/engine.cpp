@@ -4,7 +4,6 @@
 
 #include "base/stopwatch.hpp"
 #include "cpu/deliver.hpp"
-#include "engine/step/step.hpp"
 #include "engine/translate/runtime/signals.hpp"
 
 #include <asm/prctl.h>
@@ -23,32 +22,6 @@ constexpr unsigned long hwcap2_fsgsbase = 1ul << 1;
 
 void set_gs_base(void* base) { asm volatile("wrgsbase %0" : : "r"(base)); }
 
-class TranslateEngine final : public Engine {
-public:
-    explicit TranslateEngine(std::unique_ptr<Translator> translator) : translator_{std::move(translator)} {}
-
-    Exit run(Vcpu& vcpu) override;
-    std::vector<std::pair<std::string, std::uint64_t>> statistics() const override;
-    std::vector<std::pair<std::string, std::uint64_t>> ticks() const override {
-        return {{"translating", translating_ticks_}, {"single steps", stepping_ticks_}};
-    }
-
-private:
-    void enter(Vcpu& vcpu, Block& block);
-    void after_leave(Vcpu& vcpu);
-    void run_unmerged(Vcpu& vcpu);
-    void step(Vcpu& vcpu);
-    Block* translate(Vcpu& vcpu, bool& step_instead, Variant variant = Variant::Merged);
-
-    std::unique_ptr<Translator> translator_;
-    StepExecutor stepper_;
-    std::uint64_t entries_ = 0;
-    std::uint64_t attentions_ = 0;
-    std::uint64_t steps_ = 0;
-    std::uint64_t translating_ticks_ = 0;
-    std::uint64_t stepping_ticks_ = 0;
-};
-
 std::optional<Exit> exit_for(Attended attended) {
     switch (attended) {
         case Attended::Continue: return std::nullopt;
@@ -59,11 +32,15 @@ std::optional<Exit> exit_for(Attended attended) {
     return std::nullopt;
 }
 
+}  // namespace
+
 void TranslateEngine::enter(Vcpu& vcpu, Block& block) {
     ++entries_;
+    Translator::forget_resume_flag(vcpu);
     EngineFrame& frame = EngineFrame::of(vcpu);
     frame.entry = reinterpret_cast<std::uintptr_t>(block.frame_entry);
     frame.leave_exit = nullptr;
+    frame.live_flags = static_cast<std::uint32_t>(RFLAGS::Arithmetic);
     reinterpret_cast<void (*)()>(reinterpret_cast<std::uintptr_t>(translator_->thunks().enter))();
 }
 
@@ -71,6 +48,9 @@ void TranslateEngine::step(Vcpu& vcpu) {
     Stopwatch stopwatch{stepping_ticks_};
     ++steps_;
     stepper_.step(vcpu);
+    EngineFrame& frame = EngineFrame::of(vcpu);
+    frame.instructions += static_cast<std::int64_t>(stepper_.units());
+    frame.live_flags = static_cast<std::uint32_t>(RFLAGS::Arithmetic);
     translator_->check_assumptions(vcpu);
 }
 
@@ -95,7 +75,13 @@ void TranslateEngine::run_unmerged(Vcpu& vcpu) {
 void TranslateEngine::after_leave(Vcpu& vcpu) {
     EngineFrame& frame = EngineFrame::of(vcpu);
     switch (frame.leave) {
-        case Leave::Step: step(vcpu); break;
+        case Leave::Step:
+            // A processor that raises a SIMD exception has set flags in MXCSR: nothing to compare before the
+            // step.
+            step_next_ = steps_apart_ && !frame.faulted;
+            frame.faulted = false;
+            if (!step_next_) step(vcpu);
+            break;
         case Leave::Attention: ++attentions_; break;
         case Leave::Lookup: break;
         case Leave::Translate: {
@@ -116,28 +102,39 @@ void TranslateEngine::after_leave(Vcpu& vcpu) {
     }
 }
 
-Exit TranslateEngine::run(Vcpu& vcpu) {
+void TranslateEngine::begin(Vcpu& vcpu) {
     set_gs_base(&vcpu);
     set_running_translator(translator_.get());
     translator_->check_assumptions(vcpu);
+}
+
+void TranslateEngine::end() { set_running_translator(nullptr); }
+
+void TranslateEngine::advance(Vcpu& vcpu) {
+    if (step_next_ || !translator_->translatable(vcpu)) {
+        step_next_ = false;
+        step(vcpu);
+        return;
+    }
+    Block* block = translator_->find(vcpu);
+    bool step_instead = false;
+    if (block == nullptr) block = translate(vcpu, step_instead);
+    if (block != nullptr) {
+        enter(vcpu, *block);
+        after_leave(vcpu);
+    } else if (step_instead) {
+        step(vcpu);
+    }
+}
+
+Exit TranslateEngine::run(Vcpu& vcpu) {
+    begin(vcpu);
     for (;;) {
         if (auto exit = exit_for(attend(vcpu))) {
-            set_running_translator(nullptr);
+            end();
             return *exit;
         }
-        if (!translator_->translatable(vcpu)) {
-            step(vcpu);
-            continue;
-        }
-        Block* block = translator_->find(vcpu);
-        bool step_instead = false;
-        if (block == nullptr) block = translate(vcpu, step_instead);
-        if (block != nullptr) {
-            enter(vcpu, *block);
-            after_leave(vcpu);
-        } else if (step_instead) {
-            step(vcpu);
-        }
+        advance(vcpu);
     }
 }
 
@@ -159,9 +156,8 @@ std::vector<std::pair<std::string, std::uint64_t>> TranslateEngine::statistics()
     };
 }
 
-}  // namespace
-
-Result<std::unique_ptr<Engine>> make_translate_engine(Vcpu& vcpu, const translate::Options& options) {
+Result<std::unique_ptr<TranslateEngine>> TranslateEngine::create(Vcpu& vcpu,
+                                                                 const translate::Options& options) {
     if (!__builtin_cpu_supports("bmi2") || !__builtin_cpu_supports("avx")) {
         return Error{"the translator needs a processor with BMI2 and AVX; use --engine step"};
     }
@@ -171,7 +167,13 @@ Result<std::unique_ptr<Engine>> make_translate_engine(Vcpu& vcpu, const translat
     auto translator = Translator::create(vcpu, options);
     if (!translator) return std::move(translator.error());
     install_signal_handlers();
-    return std::unique_ptr<Engine>{new TranslateEngine{std::move(*translator)}};
+    return std::unique_ptr<TranslateEngine>{new TranslateEngine{std::move(*translator), options.counted}};
+}
+
+Result<std::unique_ptr<Engine>> make_translate_engine(Vcpu& vcpu, const translate::Options& options) {
+    auto engine = TranslateEngine::create(vcpu, options);
+    if (!engine) return std::move(engine.error());
+    return std::unique_ptr<Engine>{*std::move(engine)};
 }
 
 }  // namespace undercroft

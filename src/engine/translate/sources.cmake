@@ -1,6 +1,7 @@
 # The translator's sources. What helpers of generated code call runs while the guest's vector state is in the
 # host's registers: general registers only.
 set(TRANSLATE_GENERAL_REGISTERS_ONLY
+  lockstep/leader_observer.cpp
   translate/cache/block_lookup.cpp
   translate/runtime/callbacks.cpp
   translate/runtime/indirect_entry.cpp
@@ -40,5 +41,4 @@ set(TRANSLATE_SOURCES
 set(TRANSLATE_TEST_SOURCES
   translate/analyse/flags_test.cpp
   translate/analyse/merge_test.cpp
-  translate/emit/assembler_test.cpp
-  translate/runtime/code_cache_test.cpp)
+  translate/emit/assembler_test.cpp)

@@ -34,10 +34,11 @@ struct Block;
 
 // A place in a block that calls the monitor: a missed memory access, or an instruction done by a helper.
 struct Site : Callback {
-    HostCode resume = nullptr;  // the code after it
-    std::uint64_t rip = 0;      // of the guest instruction
-    std::uint8_t length = 0;    // of the guest instruction
-    std::uint16_t size = 0;     // bytes accessed (memory), element width (string), operand width
+    HostCode resume = nullptr;   // the code after it
+    std::uint64_t rip = 0;       // of the guest instruction
+    std::uint8_t length = 0;     // of the guest instruction
+    std::uint8_t remaining = 0;  // instructions from this one to the end of its block
+    std::uint16_t size = 0;      // bytes accessed (memory), element width (string), operand width
     Access access = Access::Read;
     std::uint8_t detail = 0;       // what the helper wants to know besides
     std::int32_t stack_moved = 0;  // indirect branches: what was added to rsp, to take it back
@@ -53,7 +54,7 @@ struct BlockExit : Callback {
     HostCode jump = nullptr;             // the 32-bit displacement to patch
     HostCode guard = nullptr;    // the 32-bit page-instance number to patch; null: same page, no guard
     HostCode stub = nullptr;     // where the jump goes while unlinked
-    bool flags_kept = false;     // the target may read flags; if not, it must not
+    std::uint32_t live = 0;      // flags that are kept for the target; others it must not read
     bool flags_in_host = false;  // link to the entry that expects flags in the host's flags
     AccessMode mode = AccessMode::User;  // at the target (STAC and CLAC change it)
 };

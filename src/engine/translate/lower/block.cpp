@@ -21,24 +21,27 @@ bool begins_with_flags(std::span<const Instruction> instructions, std::uint32_t 
 }  // namespace
 
 Lowering::Lowering(CodeMemory& memory, const Thunks& thunks, Block& block,
-                   std::vector<FaultPoint>& fault_points)
+                   std::vector<FaultPoint>& fault_points, bool counted)
     : memory_{memory},
       thunks_{thunks},
       block_{block},
       fault_points_{fault_points},
-      as_{memory.writable_rest(), memory.next()} {}
+      as_{memory.writable_rest(), memory.next()},
+      counted_{counted} {}
 
 void Lowering::lower(std::span<Instruction> instructions, const AccessGroups& groups, std::uint32_t live_in,
                      const Edges& edges) {
     groups_ = groups;
     prologue(instructions, live_in);
+    remaining_ = static_cast<unsigned>(instructions.size());
     for (const Instruction& i : instructions) {
         CHECK(as_.has_room(), "the code cache was to be emptied before this block");
         one(i, edges);
         if (in_shadow_ && !ends_block(i.kind)) {
             save_flags(i.live_after);
-            poll(i.next_rip());
+            poll(i.next_rip(), i.live_after, remaining_ - 1);
         }
+        --remaining_;
         in_shadow_ = i.kind == Kind::Sti;
     }
     const Instruction& last = instructions.back();
@@ -63,6 +66,14 @@ void Lowering::prologue(std::span<const Instruction> instructions, std::uint32_t
     } else if (live_in == 0) {
         block_.host_entry = block_.frame_entry;
     }
+    if (counted_) count(static_cast<int>(instructions.size()));
+}
+
+void Lowering::count(int instructions) {
+    constexpr Mem counter = engine_field(offsetof(EngineFrame, instructions));
+    as_.load(scratch1, counter);
+    as_.lea(scratch1, Mem{.base = scratch1, .disp = instructions});
+    as_.store(counter, scratch1);
 }
 
 // Entered with flags in the host, but the body wants them in the frame.
@@ -80,7 +91,12 @@ void Lowering::one(const Instruction& i, const Edges& edges) {
         case Kind::Copy: copy(i); break;
         case Kind::Nop: break;
         case Kind::BitString: bit_string(i); break;
-        case Kind::ReadTsc: read_tsc(i); break;
+        case Kind::ReadTsc:
+            if (counted_)
+                callback(i, step_instruction);
+            else
+                read_tsc(i);
+            break;
         case Kind::ReadSystem: read_system(i); break;
         case Kind::WriteCr3: callback(i, write_cr3, 0, register_detail(i.operand[1])); break;
         case Kind::WriteSegmentBase: {
@@ -130,6 +146,8 @@ void Lowering::cold_stubs() {
             save_flags(static_cast<std::uint32_t>(RFLAGS::Arithmetic));
         }
         if (stub.record == nullptr) {
+            if (counted_) as_.store32_imm(engine_field(offsetof(EngineFrame, live_flags)), stub.poll_live);
+            if (counted_ && stub.poll_remaining != 0) count(-static_cast<int>(stub.poll_remaining));
             as_.mov_imm(scratch0, stub.poll_rip);
             as_.jmp(thunks_.attention);
             continue;

@@ -31,9 +31,17 @@ BlockExit* Lowering::new_exit(std::uint64_t target, AccessMode mode, bool flags_
 }
 
 // Looks up from generated code when somebody asks; guest execution goes on at `rip`.
-void Lowering::poll(std::uint64_t rip) {
+void Lowering::poll(std::uint64_t rip, std::uint32_t live, unsigned remaining) {
     as_.cmp32_imm(frame_attention, 0);
-    cold_.push_back({.jumps = {as_.jcc(Condition::NE)}, .poll_rip = rip});
+    ColdStub stub{
+        .jumps = {as_.jcc(Condition::NE)}, .poll_rip = rip, .poll_live = live, .poll_remaining = remaining};
+    if (counted_) {
+        distance_in_scratch1_ = -1;
+        as_.load(scratch1, engine_field(offsetof(EngineFrame, instructions)));
+        as_.alu(Alu::Cmp, scratch1, engine_field(offsetof(EngineFrame, instruction_limit)));
+        stub.jumps[1] = as_.jcc(Condition::GE);
+    }
+    cold_.push_back(stub);
     clobber_flags();
 }
 
@@ -41,7 +49,7 @@ void Lowering::exit_to(const Instruction& i, std::uint64_t target, std::uint32_t
     if (is_plain_exit(i, target)) {
         bool flags_in_host = in_host_ && live != 0;
         BlockExit* exit = new_exit(target, mode, flags_in_host);
-        exit->flags_kept = live != 0;
+        exit->live = live;
         std::size_t jump = as_.jmp();
         exit->jump = as_.address(jump);
         cold_.push_back(
@@ -49,9 +57,9 @@ void Lowering::exit_to(const Instruction& i, std::uint64_t target, std::uint32_t
         return;
     }
     save_flags(live);
-    if (target <= i.rip) poll(target);
+    if (target <= i.rip) poll(target, live, 0);
     BlockExit* exit = new_exit(target, mode, false);
-    exit->flags_kept = live != 0;
+    exit->live = live;
     std::size_t missed = 0;
     if (!same_page(target)) {
         std::size_t guard = as_.cmp32_imm_patchable(exec_id_field(mode, target), 0xffffffff);
@@ -75,7 +83,7 @@ void Lowering::jump_conditional(const Instruction& i, const Edges& edges) {
     if (is_plain_exit(i, target)) {
         bool flags_in_host = edges.taken_live != 0;
         BlockExit* exit = new_exit(target, block_.mode, flags_in_host);
-        exit->flags_kept = flags_in_host;
+        exit->live = edges.taken_live;
         std::size_t jump = as_.jcc(condition_of(i));
         exit->jump = as_.address(jump);
         cold_.push_back(
@@ -119,9 +127,22 @@ void Lowering::call_direct(const Instruction& i, const Edges& edges) {
     exit_to(i, i.branch_target(), edges.taken_live, block_.mode);
 }
 
+// A call to a non-canonical address faults before it pushes. (Jumps and returns write nothing, so they may
+// find out when nothing is found there.) Target in scratch0.
+void Lowering::refuse_non_canonical(const Instruction& i) {
+    distance_in_scratch1_ = -1;
+    as_.mov(scratch1, scratch0);
+    as_.shl_imm(scratch1, 16);
+    as_.sar_imm(scratch1, 16);
+    as_.alu(Alu::Cmp, scratch1, scratch0);
+    Site* site = new_site(i, step_instruction, 0, Access::Read, 0);
+    cold_.push_back({.jumps = {as_.jcc(Condition::NE)}, .record = site});
+}
+
 void Lowering::call_indirect(const Instruction& i) {
     save_flags(every_flag);
     load_operand_to_frame(i, i.operand[0]);
+    refuse_non_canonical(i);
     push_return_address(i);
     as_.load(scratch0, operand_field);
     go_indirect(i, -8);

@@ -34,13 +34,15 @@ struct FaultPoint {
     std::uint32_t begin = 0;  // offsets in the code view
     std::uint32_t end = 0;
     bool flags_in_host = false;
-    std::int8_t lent = -1;  // the guest register that was lent as scratch
+    std::int8_t lent = -1;       // the guest register that was lent as scratch
+    std::uint8_t remaining = 0;  // as in Site
     std::uint64_t rip = 0;
 };
 
 class Lowering {
 public:
-    Lowering(CodeMemory& memory, const Thunks& thunks, Block& block, std::vector<FaultPoint>& fault_points);
+    Lowering(CodeMemory& memory, const Thunks& thunks, Block& block, std::vector<FaultPoint>& fault_points,
+             bool counted);
 
     // Flags that may be read where a direct branch goes, and where a block that just ends goes on.
     struct Edges {
@@ -56,10 +58,12 @@ private:
     struct ColdStub {
         std::array<std::size_t, 2> jumps{};  // displacements to bind to the stub; zero: none
         Callback* record = nullptr;
-        BlockExit* exit = nullptr;   // the same record, when it is an exit
-        std::size_t tag_offset = 0;  // a missed access: the TLB tag that was subtracted from the address
-        std::uint64_t poll_rip = 0;  // without a record: attention is wanted, go on there later
-        bool save_flags = false;     // the flags are in the host only
+        BlockExit* exit = nullptr;    // the same record, when it is an exit
+        std::size_t tag_offset = 0;   // a missed access: the TLB tag that was subtracted from the address
+        std::uint64_t poll_rip = 0;   // without a record: attention is wanted, go on there later
+        std::uint32_t poll_live = 0;  // the flags that have been saved
+        unsigned poll_remaining = 0;  // instructions of the block that are left
+        bool save_flags = false;      // the flags are in the host only
     };
 
     // --- block.cpp
@@ -126,8 +130,10 @@ private:
         return same_page(target) && target > i.rip;
     }
     BlockExit* new_exit(std::uint64_t target, AccessMode mode, bool flags_in_host);
-    void poll(std::uint64_t rip);
+    void poll(std::uint64_t rip, std::uint32_t live, unsigned remaining);
+    void count(int instructions);  // flags stay; uses scratch1
     void push_return_address(const Instruction& i);
+    void refuse_non_canonical(const Instruction& i);
 
     // --- system.cpp
     void callback(const Instruction& i, CallbackFunction function, unsigned size = 0, unsigned detail = 0);
@@ -150,6 +156,8 @@ private:
     std::vector<FaultPoint>& fault_points_;
     Assembler as_;
     std::vector<ColdStub> cold_;
+    bool counted_;
+    unsigned remaining_ = 0;  // instructions from the one being lowered to the block's end
     bool in_host_ = false;
     bool in_frame_ = true;
     AccessGroups groups_;

@@ -43,6 +43,7 @@ Site* Lowering::new_site(const Instruction& i, CallbackFunction function, unsign
     site->function = function;
     site->rip = i.rip;
     site->length = i.raw.length;
+    site->remaining = static_cast<std::uint8_t>(remaining_);
     site->size = static_cast<std::uint16_t>(size);
     site->access = access;
     site->detail = static_cast<std::uint8_t>(detail);

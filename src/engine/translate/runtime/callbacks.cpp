@@ -17,7 +17,11 @@ Onward leave(Vcpu& vcpu, Leave reason, BlockExit* exit = nullptr) {
     return {translator_of(vcpu).thunks().leave, 0};
 }
 
+// A block counts all of its instructions when it is entered: these it did not come to.
+void uncount(Vcpu& vcpu, std::int64_t instructions) { EngineFrame::of(vcpu).instructions -= instructions; }
+
 Onward leave_to_step(Vcpu& vcpu, const Site& site) {
+    uncount(vcpu, site.remaining);
     vcpu.rip = site.rip;
     vcpu.interrupt_shadow = site.in_shadow;
     return leave(vcpu, Leave::Step);
@@ -47,9 +51,8 @@ Onward access_missed(Vcpu& vcpu, Callback& record, std::uint64_t address) noexce
     Trap trap;
     if (!vcpu.mmu->translate(GuestVirtual{address}, site.access, vcpu.access_mode(), translation, trap)) {
         // #GP or #SS of a non-canonical address: the single-step executor knows which.
-        // So is whether an operand of sixteen bytes has to be aligned: #GP comes before #PF then.
-        bool misaligned = site.size >= 16 && (address & 15) != 0;
-        if (trap.vector != Vector::PF || misaligned) return leave_to_step(vcpu, site);
+        if (trap.vector != Vector::PF) return leave_to_step(vcpu, site);
+        uncount(vcpu, site.remaining - 1);
         vcpu.rip = site.rip;
         deliver(vcpu, trap);
         return go_on(vcpu);
@@ -76,6 +79,7 @@ Onward range_missed(Vcpu& vcpu, Callback& record, std::uint64_t address) noexcep
     if (plain) return {site.resume, reinterpret_cast<std::uintptr_t>(translation.host)};
     // The shadow of STI ends with its block: the single-step executor keeps it.
     if (site.in_shadow) return leave_to_step(vcpu, site);
+    uncount(vcpu, site.remaining);
     vcpu.rip = site.rip;
     Block* block = translator.find(vcpu, Variant::Unmerged);
     if (block != nullptr) return {block->frame_entry, 0};
@@ -86,9 +90,17 @@ Onward range_missed(Vcpu& vcpu, Callback& record, std::uint64_t address) noexcep
 Onward exit_taken(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept {
     auto& exit = static_cast<BlockExit&>(record);
     vcpu.rip = exit.target;
+    EngineFrame& frame = EngineFrame::of(vcpu);
+    if (frame.limit_reached()) {
+        frame.live_flags = exit.live;
+        return leave(vcpu, Leave::Lookup);
+    }
     Translator& translator = translator_of(vcpu);
     Block* block = translator.find(vcpu);
-    if (block == nullptr) return leave(vcpu, Leave::Translate, &exit);
+    if (block == nullptr) {
+        frame.live_flags = exit.live;
+        return leave(vcpu, Leave::Translate, &exit);
+    }
     translator.link(exit, *block);
     return {block->frame_entry, 0};
 }
@@ -101,6 +113,7 @@ Onward indirect_missed(Vcpu& vcpu, Callback&, std::uint64_t target) noexcept {
         return leave_to_step(vcpu, site);
     }
     vcpu.rip = target;
+    if (EngineFrame::of(vcpu).limit_reached()) return leave(vcpu, Leave::Lookup);
     Block* block = translator.find(vcpu);
     if (block == nullptr) return leave(vcpu, Leave::Translate);
     translator.remember_indirect(vcpu, *block);

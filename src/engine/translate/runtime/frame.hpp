@@ -11,6 +11,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 
 namespace undercroft::translate {
 
@@ -40,12 +41,24 @@ struct EngineFrame {
     std::array<std::uint64_t, 8>
         distance{};               // per access group of the running block: host address minus base register
     bool leave_unmerged = false;  // with Leave::Translate: the block wanted is the unmerged variant
+    bool faulted = false;         // with Leave::Step: a host signal has stopped the instruction half way
     std::uint32_t branch_record = 0;  // the Site of the last indirect branch, as an offset among the records
     Vcpu* vcpu = nullptr;
     void* engine = nullptr;
     Leave leave = Leave::Lookup;
     std::uint32_t host_mxcsr = 0x1f80;
     BlockExit* leave_exit = nullptr;  // with Leave::Translate: the exit to link, or null
+
+    // With Options::counted, how many instructions this vCPU has executed, as StepExecutor::units() counts
+    // them; exact at rest. Without it they are garbage.
+    std::int64_t instructions = 0;
+    // Polls, indirect branches and callbacks go out to the run loop when `instructions` has come to this.
+    std::int64_t instruction_limit = std::numeric_limits<std::int64_t>::max();
+    // With Options::counted, after leaving: the arithmetic flags that Vcpu::arithmetic holds. The others are
+    // dead.
+    std::uint32_t live_flags = static_cast<std::uint32_t>(RFLAGS::Arithmetic);
+
+    bool limit_reached() const noexcept { return instructions >= instruction_limit; }
 
     // Which page instance each virtual page is, per access mode: what guards of cross-page branches compare.
     std::array<std::array<std::uint32_t, exec_slots>, access_mode_count> exec_id{};

@@ -4,7 +4,7 @@
 
 namespace undercroft::translate {
 
-HostCode make_indirect_entry(CodeMemory& memory, const Thunks& thunks, const Block& block) {
+HostCode make_indirect_entry(CodeMemory& memory, const Thunks& thunks, const Block& block, bool counted) {
     constexpr std::size_t room = 128;
     if (memory.code_left() < room) return nullptr;
     Assembler as{memory.writable_rest(), memory.next()};
@@ -21,6 +21,11 @@ HostCode make_indirect_entry(CodeMemory& memory, const Thunks& thunks, const Blo
     as.bind_to(as.jcc(Condition::NE), thunks.indirect_miss);
     as.cmp32_imm(frame_attention, 0);
     as.bind_to(as.jcc(Condition::NE), thunks.attention);
+    if (counted) {
+        as.load(scratch1, engine_field(offsetof(EngineFrame, instructions)));
+        as.alu(Alu::Cmp, scratch1, engine_field(offsetof(EngineFrame, instruction_limit)));
+        as.bind_to(as.jcc(Condition::GE), thunks.attention);
+    }
     as.jmp(block.frame_entry);
     memory.take(as.size());
     return entry;

@@ -34,7 +34,7 @@ Block* Translator::find(Vcpu& vcpu, Variant variant) noexcept {
 
 void Translator::link(BlockExit& exit, Block& to) noexcept {
     if (!options_.chaining || !exit.from->valid || exit.mode != to.mode) return;
-    CHECK(exit.flags_kept || to.live_in == 0, "an exit dropped flags that its target reads");
+    CHECK(exit.live != 0 || to.live_in == 0, "an exit dropped flags that its target reads");
     const PageInstance& from = cache_.page(exit.from->page_id);
     bool here = from.virtual_page == to.rip >> 12 && from.pfn == to.pfn;
     if (exit.guard == nullptr && !here) return;
@@ -42,7 +42,8 @@ void Translator::link(BlockExit& exit, Block& to) noexcept {
 }
 
 void Translator::remember_indirect(Vcpu& vcpu, Block& block) noexcept {
-    if (block.indirect_entry == nullptr) block.indirect_entry = make_indirect_entry(*memory_, thunks_, block);
+    if (block.indirect_entry == nullptr)
+        block.indirect_entry = make_indirect_entry(*memory_, thunks_, block, options_.counted);
     if (block.indirect_entry != nullptr) cache_.remember_indirect(EngineFrame::of(vcpu), block);
 }
 
@@ -52,10 +53,11 @@ Onward Translator::go_on_at_rip(Vcpu& vcpu) noexcept {
     frame.leave = Leave::Attention;
     if (vcpu.attention.load(std::memory_order_relaxed) != 0) return {thunks_.leave, 0};
     frame.leave = Leave::Lookup;
-    if (!translatable(vcpu)) return {thunks_.leave, 0};
+    if (frame.limit_reached() || !translatable(vcpu)) return {thunks_.leave, 0};
     Block* block = find(vcpu);
     frame.leave = Leave::Translate;
     if (block == nullptr) return {thunks_.leave, 0};
+    forget_resume_flag(vcpu);
     return {block->frame_entry, 0};
 }
 

@@ -39,7 +39,9 @@ bool claim(ucontext_t& context) {  // async-signal-safe
     if (point->lent >= 0) vcpu.gpr[static_cast<std::size_t>(point->lent)] = frame.spill;
     if (point->flags_in_host) vcpu.set_arithmetic_flags(static_cast<std::uint64_t>(registers[REG_EFL]));
     vcpu.rip = point->rip;
+    frame.instructions -= point->remaining;
     frame.leave = Leave::Step;
+    frame.faulted = true;
     registers[REG_RIP] = reinterpret_cast<greg_t>(running->thunks().leave);
     registers[REG_EFL] &= ~static_cast<greg_t>(RFLAGS::DF);
     return true;

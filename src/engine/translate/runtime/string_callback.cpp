@@ -58,6 +58,12 @@ Onward string_instruction(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept 
     std::uint64_t& left = vcpu.reg(Gpr::Rcx);
     std::uint64_t& to = vcpu.reg(Gpr::Rdi);
     std::uint64_t& from = vcpu.reg(Gpr::Rsi);
+    std::uint64_t before = left;
+    // An element counts as an instruction; the block has counted one for all of them, and all behind it.
+    auto stopped_here = [&](std::uint64_t traps) {
+        frame.instructions += static_cast<std::int64_t>(before - left + traps) - site.remaining;
+        vcpu.rip = site.rip;
+    };
     while (left != 0) {
         std::uint64_t count = elements_in_page(to, width);
         if (moves) count = count < elements_in_page(from, width) ? count : elements_in_page(from, width);
@@ -69,13 +75,13 @@ Onward string_instruction(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept 
         if (count != 0 && !source.faulted) target = window_at(vcpu, to, Access::Write, trap);
         bool page_fault = (source.faulted || target.faulted) && trap.vector == Vector::PF;
         if (page_fault) {
-            vcpu.rip = site.rip;
+            stopped_here(1);
             deliver(vcpu, trap);
             return translator.go_on_at_rip(vcpu);
         }
         // An element across pages, device memory, code, or an odd fault: one step, then back here.
         if (target.host == nullptr || (moves && source.host == nullptr)) {
-            vcpu.rip = site.rip;
+            stopped_here(0);
             vcpu.interrupt_shadow = site.in_shadow;
             frame.leave = Leave::Step;
             return {translator.thunks().leave, 0};
@@ -88,11 +94,12 @@ Onward string_instruction(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept 
         to += count * width;
         if (moves) from += count * width;
         if (left != 0 && vcpu.attention.load(std::memory_order_relaxed) != 0) {
-            vcpu.rip = site.rip;
+            stopped_here(0);
             frame.leave = Leave::Attention;
             return {translator.thunks().leave, 0};
         }
     }
+    if (before != 0) frame.instructions += static_cast<std::int64_t>(before) - 1;
     return {site.resume, 0};
 }
 

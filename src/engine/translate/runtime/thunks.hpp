@@ -34,7 +34,8 @@ struct ThunkRecords {
 Thunks make_thunks(CodeMemory& memory, ThunkRecords& records);
 
 // What the jump cache holds for a block: verifies that r10 is its address and that the page still is its
-// page, polls, and goes on at frame_entry. Made when first wanted. General registers only. Null: no room.
-HostCode make_indirect_entry(CodeMemory& memory, const Thunks& thunks, const Block& block);
+// page, polls (the limit of instructions, too, if they are `counted`), and goes on at frame_entry. Made when
+// first wanted. General registers only. Null: no room.
+HostCode make_indirect_entry(CodeMemory& memory, const Thunks& thunks, const Block& block, bool counted);
 
 }  // namespace undercroft::translate

@@ -17,10 +17,6 @@ constexpr std::size_t fixed_room = 4096;
 constexpr unsigned peek_limit = 8;
 constexpr auto every_flag = static_cast<std::uint32_t>(RFLAGS::Arithmetic);
 
-constexpr std::size_t room_for(std::size_t per_instruction, std::size_t instructions) {
-    return fixed_room + instructions * per_instruction;
-}
-
 Assumptions assumptions_of(const Vcpu& vcpu) {
     const PagingState& control = vcpu.paging;
     Assumptions a;
@@ -35,14 +31,7 @@ Assumptions assumptions_of(const Vcpu& vcpu) {
 }  // namespace
 
 Result<std::unique_ptr<Translator>> Translator::create(Vcpu& vcpu, const Options& options) {
-    constexpr std::size_t below_page = page_size - 1;
-    std::size_t code = (options.code_bytes + below_page) & ~below_page;
-    std::size_t records = (options.record_bytes + below_page) & ~below_page;
-    // Twice what a block may need: thunks, and entries of indirect branches, take their part.
-    if (code < 2 * room_for(code_per_instruction, options.block_limit) ||
-        records < 2 * room_for(records_per_instruction, options.block_limit))
-        return Error{"code cache: too small for one block"};
-    auto memory = CodeMemory::create(code, records);
+    auto memory = CodeMemory::create();
     if (!memory) return std::move(memory.error());
     return std::unique_ptr<Translator>{new Translator{vcpu, options, std::move(*memory)}};
 }
@@ -94,18 +83,27 @@ std::uint32_t Translator::page_instance(Vcpu& vcpu, const Translation& where, Ac
     return id;
 }
 
+bool Translator::decode(std::span<const std::byte> bytes, std::uint64_t rip, AccessMode mode,
+                        Instruction& out) const {
+    if (!decoder_.decode(bytes, rip, assumptions_, mode == AccessMode::User, out)) return false;
+    if (options_.broken_rip == rip && out.kind == Kind::Copy) {
+        out.kind = Kind::Nop;
+        out.flags = {};
+        out.memory_operand = -1;
+        out.may_fault = false;
+    }
+    return true;
+}
+
 // The instructions from vcpu.rip to the end of a block; empty when the first is not for us.
 std::span<Instruction> Translator::decode_block(const Vcpu& vcpu, std::span<const std::byte> page,
                                                 AccessMode mode) {
-    bool user = mode == AccessMode::User;
     std::size_t offset = vcpu.rip & 0xfff;
     std::size_t count = 0;
     while (count < instructions_.size() && offset < page.size()) {
         Instruction& i = instructions_[count];
         std::size_t room = std::min<std::size_t>(page.size() - offset, ZYDIS_MAX_INSTRUCTION_LENGTH);
-        if (!decoder_.decode(page.subspan(offset, room), (vcpu.rip & ~0xfffull) + offset, assumptions_, user,
-                             i))
-            break;
+        if (!decode(page.subspan(offset, room), (vcpu.rip & ~0xfffull) + offset, mode, i)) break;
         ++count;
         offset += i.raw.length;
         if (ends_block(i.kind)) break;
@@ -127,8 +125,7 @@ std::uint32_t Translator::peek_live(const Vcpu& vcpu, std::span<const std::byte>
     for (unsigned n = 0; n < peek_limit && offset < page.size() && (live | killed) != every_flag; ++n) {
         std::size_t room = std::min<std::size_t>(page.size() - offset, ZYDIS_MAX_INSTRUCTION_LENGTH);
         std::uint64_t rip = (target & ~0xfffull) + offset;
-        if (!decoder_.decode(page.subspan(offset, room), rip, assumptions_, mode == AccessMode::User, i))
-            break;
+        if (!decode(page.subspan(offset, room), rip, mode, i)) break;
         i.live_after = 0;
         live |= analyse_flags({&i, 1}, 0, options_.flags) & ~killed;
         killed |= i.flags.written;
@@ -145,14 +142,15 @@ Block* Translator::translate(Vcpu& vcpu, bool& step_instead, Variant variant) {
     Translation where;
     Trap trap;
     if (!vcpu.mmu->translate(GuestVirtual{vcpu.rip}, Access::Execute, mode, where, trap)) {
+        ++EngineFrame::of(vcpu).instructions;
         deliver(vcpu, trap);
         return nullptr;
     }
     step_instead = where.host == nullptr;
     if (step_instead) return nullptr;
     std::size_t limit = instructions_.size();
-    if (memory_->code_left() < room_for(code_per_instruction, limit) ||
-        memory_->record_left() < room_for(records_per_instruction, limit)) {
+    if (memory_->code_left() < fixed_room + limit * code_per_instruction ||
+        memory_->record_left() < fixed_room + limit * records_per_instruction) {
         empty_cache();
     }
     std::span<const std::byte> page{where.host - where.physical.page_offset(), page_size};
@@ -187,7 +185,8 @@ Block* Translator::translate(Vcpu& vcpu, bool& step_instead, Variant variant) {
         groups = merge_accesses(instructions);
     else
         for (Instruction& i : instructions) i.group = -1;
-    Lowering{*memory_, thunks_, *block, fault_points_}.lower(instructions, groups, live_in, edges);
+    Lowering{*memory_, thunks_, *block, fault_points_, options_.counted}.lower(instructions, groups, live_in,
+                                                                               edges);
     cache_.add(block);
     guest_instructions_ += instructions.size();
     return block;

@@ -15,6 +15,7 @@
 
 #include <array>
 #include <memory>
+#include <optional>
 #include <vector>
 
 namespace undercroft::translate {
@@ -22,10 +23,14 @@ namespace undercroft::translate {
 struct Options {
     FlagPrecision flags = FlagPrecision::Exact;
     bool chaining = true;
-    bool merging = true;                                     // accesses through one register share a check
-    std::size_t code_bytes = CodeMemory::default_code_size;  // when used up, everything is forgotten;
-    std::size_t record_bytes = CodeMemory::default_record_size;  // rounded up to pages, for tests
+    bool merging = true;        // accesses through one register share a check
     unsigned block_limit = 64;  // instructions; one: every block is a single instruction
+    // Executed instructions are counted and bounded (EngineFrame::instructions), and RDTSC asks the
+    // environment.
+    bool counted = false;
+    // For tests: the instruction at this address, if it is one that runs as it is, does nothing when
+    // translated.
+    std::optional<std::uint64_t> broken_rip{};
 };
 
 class Translator final : public FlushObserver {
@@ -43,6 +48,10 @@ public:
                (vcpu.cpl == 0 || vcpu.cpl == 3) && vcpu.activity == Activity::Running && vcpu.code_64bit() &&
                (vcpu.debug.dr7 & 0xff) == 0 && (vcpu.paging.cr0 & CR0::PG) != 0 && !alignment_checked(vcpu);
     }
+
+    // RF ends with the next instruction; without hardware breakpoints, which are not translated, it may as
+    // well end before it.
+    static void forget_resume_flag(Vcpu& vcpu) noexcept { vcpu.system_flags &= ~RFLAGS::RF; }
 
     // The block at vcpu.rip in the present mode, or null: not translated, or not mapped.
     Block* find(Vcpu& vcpu, Variant variant = Variant::Merged) noexcept;
@@ -82,6 +91,7 @@ private:
     }
     void empty_cache();
     std::uint32_t page_instance(Vcpu& vcpu, const Translation& where, AccessMode mode);
+    bool decode(std::span<const std::byte> bytes, std::uint64_t rip, AccessMode mode, Instruction& out) const;
     std::span<Instruction> decode_block(const Vcpu& vcpu, std::span<const std::byte> page, AccessMode mode);
     std::uint32_t peek_live(const Vcpu& vcpu, std::span<const std::byte> page, std::uint64_t target,
                             AccessMode mode, std::uint64_t& granules);
