@@ -172,6 +172,7 @@ void Builder::extended_leaves() {
         if (max_extended() >= 0x8000001e) one.ecx |= Cpuid81Ecx::TOPOEXT;
     } else {
         one.eax = one.ebx = 0;
+        one.edx &= ~Cpuid81Edx::MMXEXT;
     }
     add(0x80000001, one);
 

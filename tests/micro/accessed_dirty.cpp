@@ -10,6 +10,9 @@
 using namespace micro;
 
 FRAGMENT(load, "mov rax, [rdi]");
+FRAGMENT(absolute_load, "movabs rax, [0x8000000000]");
+FRAGMENT(absolute_load_byte, "movabs al, [0x8000000000]");
+FRAGMENT(absolute_store, "movabs [0x8000000000], eax");
 FRAGMENT(compare, "cmp byte ptr [rdi], 1");
 FRAGMENT(test_bits, "test dword ptr [rdi], 1");
 FRAGMENT(conditional_move, "xor eax, eax\n cmovnz rax, [rdi]");
@@ -81,10 +84,24 @@ void sets(const char* name, const void* code, u64 first, u64 second = 0) {
     }
 }
 
+// MOV between rax and a 64-bit address, which has no ModRM.
+void absolute_addresses() {
+    auto* page = reinterpret_cast<u64*>(window);
+    Registers in;
+    in.rax = 0x1111111122222222;
+    *page = 0xa1a2a3a4a5a6a7a8;
+    check_equal("mov rax, absolute", run(absolute_load, in).registers.rax, 0xa1a2a3a4a5a6a7a8);
+    check_equal("mov al, absolute", run(absolute_load_byte, in).registers.rax, 0x11111111222222a8);
+    const Outcome out = run(absolute_store, in);
+    check_equal("mov absolute, eax", *page, 0xa1a2a3a422222222);
+    check_equal("rax stays", out.registers.rax, in.rax);
+}
+
 }  // namespace
 
 void micro_main() {
     for (const u64 page : {to, from}) map(page, allocate_page(), user_page);
+    absolute_addresses();
     sets("nothing", nothing, 0);
     sets("lea", address_only, 0);
     sets("nop with an operand", long_nop, 0);
@@ -92,6 +109,9 @@ void micro_main() {
     sets("a store jumped over", move_never, 0);
 
     sets("load", load, A);
+    sets("mov from an absolute address", absolute_load, A);
+    sets("mov of a byte from an absolute address", absolute_load_byte, A);
+    sets("mov to an absolute address", absolute_store, A | D);
     sets("cmp", compare, A);
     sets("test", test_bits, A);
     sets("cmov whose condition is false", conditional_move, A);

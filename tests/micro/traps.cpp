@@ -39,6 +39,11 @@ FRAGMENT(push_not_canonical, "mov rsp, 0x0000800000000008\n sub rsp, 0\n" AT "pu
 FRAGMENT(jump_not_canonical, "mov rax, 0x0000800000000000\n" AT "jmp rax");
 FRAGMENT(call_not_canonical, "mov rax, 0x0000800000000000\n" AT "call rax");
 FRAGMENT(return_not_canonical, "mov rax, 0x0000800000000000\n push rax\n" AT "ret");
+FRAGMENT(misaligned_and_absent, "mov eax, 0x7000000\n shl rax, 8\n add rax, 8\n" AT "pmuludq xmm0, [rax]");
+FRAGMENT(repeated_prefixes,
+         "push 0x1234\n"
+         ".byte 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x8b, 0x44, 0x24, 0x00\n "
+         "pop rcx");
 FRAGMENT(misaligned_movaps, AT "movaps xmm0, [rsp + 8]");
 FRAGMENT(halt, AT "hlt");
 FRAGMENT(clear_interrupts, AT "cli");
@@ -114,6 +119,10 @@ void protection_faults() {
     in_both_rings("#GP call not canonical", call_not_canonical, Vector::GP, 0, call_not_canonical_at);
     in_both_rings("#GP ret not canonical", return_not_canonical, Vector::GP, 0, return_not_canonical_at);
     in_both_rings("#GP movaps misaligned", misaligned_movaps, Vector::GP, 0, misaligned_movaps_at);
+    in_both_rings("#GP of alignment before #PF", misaligned_and_absent, Vector::GP, 0,
+                  misaligned_and_absent_at);
+    // Fifteen bytes, most of them the same prefix: no room for another in a translation.
+    check_equal("repeated prefixes", run(repeated_prefixes).registers.rax & 0xffff, 0x1234);
 
     const auto user_only = [](const char* name, const void* code, const void* at) {
         expect_trap(name, run(code, {}, Ring::User), Vector::GP, 0, at, Ring::User);

@@ -41,4 +41,5 @@ set(TRANSLATE_SOURCES
 set(TRANSLATE_TEST_SOURCES
   translate/analyse/flags_test.cpp
   translate/analyse/merge_test.cpp
-  translate/emit/assembler_test.cpp)
+  translate/emit/assembler_test.cpp
+  translate/runtime/code_cache_test.cpp)

@@ -5,10 +5,10 @@
 
 namespace undercroft::translate {
 
-Result<std::unique_ptr<CodeMemory>> CodeMemory::create() {
-    std::unique_ptr<CodeMemory> memory{new CodeMemory};
+Result<std::unique_ptr<CodeMemory>> CodeMemory::create(std::size_t code_size, std::size_t record_size) {
+    std::unique_ptr<CodeMemory> memory{new CodeMemory{code_size, record_size}};
     memory->memfd_ = Fd{::memfd_create("undercroft-code", MFD_CLOEXEC)};
-    if (!memory->memfd_ || ::ftruncate(memory->memfd_.get(), code_size) != 0)
+    if (!memory->memfd_ || ::ftruncate(memory->memfd_.get(), static_cast<off_t>(code_size)) != 0)
         return host_error().in("code cache");
     void* base = ::mmap(nullptr, code_size + record_size, PROT_NONE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -28,8 +28,8 @@ Result<std::unique_ptr<CodeMemory>> CodeMemory::create() {
 }
 
 CodeMemory::~CodeMemory() {
-    if (executable_ != nullptr) ::munmap(executable_, code_size + record_size);
-    if (writable_ != nullptr) ::munmap(writable_, code_size);
+    if (executable_ != nullptr) ::munmap(executable_, code_size_ + record_size_);
+    if (writable_ != nullptr) ::munmap(writable_, code_size_);
 }
 
 void CodeMemory::reset(std::size_t code_mark, std::size_t record_mark) {

@@ -22,25 +22,26 @@ namespace undercroft::translate {
 
 class CodeMemory {
 public:
-    static constexpr std::size_t code_size = std::size_t{32} << 20;
-    static constexpr std::size_t record_size = std::size_t{64} << 20;  // reserved; backed as used
+    static constexpr std::size_t default_code_size = std::size_t{32} << 20;
+    static constexpr std::size_t default_record_size = std::size_t{64} << 20;  // reserved; backed as used
 
-    // Errors: "code cache: reason".
-    static Result<std::unique_ptr<CodeMemory>> create();
+    // Whole pages each. Errors: "code cache: reason".
+    static Result<std::unique_ptr<CodeMemory>> create(std::size_t code_size = default_code_size,
+                                                      std::size_t record_size = default_record_size);
     CodeMemory(const CodeMemory&) = delete;
     CodeMemory& operator=(const CodeMemory&) = delete;
     ~CodeMemory();
 
     // The rest of the code view, to assemble into; then take() what was used.
-    std::span<std::byte> writable_rest() { return {writable_ + code_used_, code_size - code_used_}; }
+    std::span<std::byte> writable_rest() { return {writable_ + code_used_, code_size_ - code_used_}; }
     HostCode next() const { return executable_ + code_used_; }
     void take(std::size_t bytes) { code_used_ += bytes; }
-    std::size_t code_left() const { return code_size - code_used_; }
+    std::size_t code_left() const { return code_size_ - code_used_; }
     std::size_t code_used() const { return code_used_; }
-    std::size_t record_left() const { return record_size - records_used_; }
+    std::size_t record_left() const { return record_size_ - records_used_; }
     std::size_t records_used() const { return records_used_; }
 
-    bool contains(HostCode code) const { return code >= executable_ && code < executable_ + code_size; }
+    bool contains(HostCode code) const { return code >= executable_ && code < executable_ + code_size_; }
     std::size_t offset_of(HostCode code) const { return static_cast<std::size_t>(code - executable_); }
 
     // Makes the 32-bit displacement at `site` reach `target`.
@@ -67,13 +68,16 @@ public:
     void reset(std::size_t code_mark, std::size_t record_mark);
 
 private:
-    CodeMemory() = default;
+    CodeMemory(std::size_t code_size, std::size_t record_size)
+        : code_size_{code_size}, record_size_{record_size} {}
     void store32(HostCode site, std::uint32_t v) noexcept {
         // Aligned or not, x86 makes this visible as a whole unless it straddles a cache line; the only reader
         // is the thread that stores.
         __builtin_memcpy(writable_ + offset_of(site), &v, sizeof v);
     }
 
+    std::size_t code_size_;
+    std::size_t record_size_;
     Fd memfd_;
     std::byte* writable_ = nullptr;
     std::byte* executable_ = nullptr;

@@ -217,7 +217,12 @@ void Lowering::emit_with_memory(const Instruction& i, const Mem& to) {
     for (unsigned n = 0; n < raw.prefix_count; ++n) {
         std::uint8_t prefix = raw.prefixes[n].value;
         bool is_rex = (prefix & 0xf0) == 0x40;  // no legacy prefix looks like one
-        if (!is_rex && !is_dropped_prefix(prefix)) as_.byte(prefix);
+        // A repeated one is left out, or the instruction could grow beyond the fifteen bytes that it may
+        // have.
+        bool comes_again = false;
+        for (unsigned later = n + 1; later < raw.prefix_count; ++later)
+            comes_again = comes_again || raw.prefixes[later].value == prefix;
+        if (!is_rex && !is_dropped_prefix(prefix) && !comes_again) as_.byte(prefix);
     }
     bool x = index != Mem::none && (index & 8) != 0;
     bool b = (base & 8) != 0;
@@ -241,6 +246,14 @@ void Lowering::emit_with_memory(const Instruction& i, const Mem& to) {
             as_.byte(0x40 | bits);
         }
         opcode_begin = has_rex ? raw.rex.offset + 1u : raw.prefix_count;
+    }
+    if ((i.raw.attributes & ZYDIS_ATTRIB_HAS_MODRM) == 0) {
+        // A0 to A3, MOV between rax and an absolute address: the same with ModRM.
+        constexpr std::array<std::uint8_t, 4> with_modrm{0x8a, 0x8b, 0x88, 0x89};
+        CHECK((i.raw.opcode & 0xfc) == 0xa0, "an access without ModRM");
+        as_.byte(with_modrm[i.raw.opcode & 3]);
+        as_.modrm(0, to);
+        return;
     }
     for (unsigned n = opcode_begin; n < raw.modrm.offset; ++n) as_.byte(bytes[n]);
     as_.modrm(raw.modrm.reg, to);

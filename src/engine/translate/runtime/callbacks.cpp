@@ -51,7 +51,9 @@ Onward access_missed(Vcpu& vcpu, Callback& record, std::uint64_t address) noexce
     Trap trap;
     if (!vcpu.mmu->translate(GuestVirtual{address}, site.access, vcpu.access_mode(), translation, trap)) {
         // #GP or #SS of a non-canonical address: the single-step executor knows which.
-        if (trap.vector != Vector::PF) return leave_to_step(vcpu, site);
+        // So is whether an operand of sixteen bytes has to be aligned: #GP comes before #PF then.
+        bool misaligned = site.size >= 16 && (address & 15) != 0;
+        if (trap.vector != Vector::PF || misaligned) return leave_to_step(vcpu, site);
         uncount(vcpu, site.remaining - 1);
         vcpu.rip = site.rip;
         deliver(vcpu, trap);

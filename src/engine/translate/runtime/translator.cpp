@@ -17,6 +17,10 @@ constexpr std::size_t fixed_room = 4096;
 constexpr unsigned peek_limit = 8;
 constexpr auto every_flag = static_cast<std::uint32_t>(RFLAGS::Arithmetic);
 
+constexpr std::size_t room_for(std::size_t per_instruction, std::size_t instructions) {
+    return fixed_room + instructions * per_instruction;
+}
+
 Assumptions assumptions_of(const Vcpu& vcpu) {
     const PagingState& control = vcpu.paging;
     Assumptions a;
@@ -31,7 +35,14 @@ Assumptions assumptions_of(const Vcpu& vcpu) {
 }  // namespace
 
 Result<std::unique_ptr<Translator>> Translator::create(Vcpu& vcpu, const Options& options) {
-    auto memory = CodeMemory::create();
+    constexpr std::size_t below_page = page_size - 1;
+    std::size_t code = (options.code_bytes + below_page) & ~below_page;
+    std::size_t records = (options.record_bytes + below_page) & ~below_page;
+    // Twice what a block may need: thunks, and entries of indirect branches, take their part.
+    if (code < 2 * room_for(code_per_instruction, options.block_limit) ||
+        records < 2 * room_for(records_per_instruction, options.block_limit))
+        return Error{"code cache: too small for one block"};
+    auto memory = CodeMemory::create(code, records);
     if (!memory) return std::move(memory.error());
     return std::unique_ptr<Translator>{new Translator{vcpu, options, std::move(*memory)}};
 }
@@ -149,8 +160,8 @@ Block* Translator::translate(Vcpu& vcpu, bool& step_instead, Variant variant) {
     step_instead = where.host == nullptr;
     if (step_instead) return nullptr;
     std::size_t limit = instructions_.size();
-    if (memory_->code_left() < fixed_room + limit * code_per_instruction ||
-        memory_->record_left() < fixed_room + limit * records_per_instruction) {
+    if (memory_->code_left() < room_for(code_per_instruction, limit) ||
+        memory_->record_left() < room_for(records_per_instruction, limit)) {
         empty_cache();
     }
     std::span<const std::byte> page{where.host - where.physical.page_offset(), page_size};

@@ -23,7 +23,9 @@ namespace undercroft::translate {
 struct Options {
     FlagPrecision flags = FlagPrecision::Exact;
     bool chaining = true;
-    bool merging = true;        // accesses through one register share a check
+    bool merging = true;                                     // accesses through one register share a check
+    std::size_t code_bytes = CodeMemory::default_code_size;  // when used up, everything is forgotten;
+    std::size_t record_bytes = CodeMemory::default_record_size;  // rounded up to pages, for tests
     unsigned block_limit = 64;  // instructions; one: every block is a single instruction
     // Executed instructions are counted and bounded (EngineFrame::instructions), and RDTSC asks the
     // environment.
