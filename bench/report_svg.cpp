@@ -11,7 +11,7 @@
 namespace undercroft::bench {
 namespace {
 
-constexpr double left = 230, plot = 560, right = 70, top = 84, row_height = 26, bar = 9;
+constexpr double left = 230, plot = 560, right = 70, top = 100, row_height = 26, bar = 9;
 constexpr double least = 0.1;
 
 struct Bars {
@@ -51,9 +51,12 @@ std::string text(double x, double y, const char* anchor, const std::string& word
 std::string bar_from_one(const Scale& scale, double y, double value, const char* colour) {
     if (std::isnan(value)) return "";
     double one = scale.x(1), end = scale.x(value);
-    return fmt::format("<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{}\" fill=\"{}\"/>\n",
-                       std::min(one, end), y, std::max(std::abs(end - one), 1.0), bar, colour) +
-           text(std::max(one, end) + 4, y + bar - 1, "start", three_digits(value), " font-size=\"9\"");
+    std::string rectangle =
+        fmt::format("<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{}\" fill=\"{}\"/>\n",
+                    std::min(one, end), y, std::max(std::abs(end - one), 1.0), bar, colour);
+    bool shorter = end < one;
+    return rectangle + text(shorter ? end - 4 : end + 4, y + bar - 1, shorter ? "end" : "start",
+                            three_digits(value), " font-size=\"9\"");
 }
 
 std::string grid(const Scale& scale, double most, double bottom) {
@@ -68,12 +71,17 @@ std::string grid(const Scale& scale, double most, double bottom) {
 }
 
 std::string caption(const Results& results) {
-    std::string words =
-        "Times as long as native. Bars: undercroft (green), the faster of the QEMUs, TCG (grey). "
-        "Red mark: the goal.";
+    auto line = [](double y, const std::string& words) {
+        return text(12, y, "start", words, " fill=\"#444\"");
+    };
+    std::string lines =
+        line(44,
+             "Times as long as native. Green: undercroft. Grey: the faster of the QEMUs (TCG). "
+             "Red mark: our goal.");
     double mean = mean_over_qemu(results);
-    if (!std::isnan(mean)) words += fmt::format(" Mean: {} times faster than QEMU.", three_digits(mean));
-    return words;
+    if (!std::isnan(mean))
+        lines += line(62, fmt::format("Geometric mean: {} times faster than QEMU.", three_digits(mean)));
+    return lines;
 }
 
 }  // namespace
@@ -94,7 +102,7 @@ std::string svg(const Results& results) {
         "fill=\"#fff\"/>\n",
         whole_width, bottom + 16);
     picture += text(12, 24, "start", "Programs in a guest", " font-size=\"16\" font-weight=\"bold\"");
-    picture += text(12, 44, "start", caption(results), " fill=\"#444\"");
+    picture += caption(results);
     picture += grid(scale, most, bottom);
     double y = top;
     for (const Bars& bars : all) {
