@@ -5,6 +5,7 @@
 #include "cli/command_line.hpp"
 #include "cli/memory_size.hpp"
 #include "cli/statistics_output.hpp"
+#include "engine/translate/runtime/perf_map.hpp"
 #include "machine/signals.hpp"
 
 #include <CLI/CLI.hpp>
@@ -74,6 +75,8 @@ void add_run(CLI::App& app, RunArguments& arguments, std::function<void()> chose
     verb->add_flag("--reboot", arguments.reboot, "start again when the guest resets");
     verb->add_flag("--stats", arguments.statistics, "show figures on standard error at the end");
     verb->add_flag("--json", arguments.json, "show them as JSON");
+    verb->add_flag("--perf-map", arguments.perf_map,
+                   "write /tmp/perf-PID.map, by which perf knows the guest's code");
     verb->final_callback(std::move(chosen));
 }
 
@@ -111,6 +114,9 @@ int run(const RunArguments& arguments) {
     set_log_level(*level);
     auto options = options_of(arguments);
     if (!options) return refuse(options.error().message);
+    if (arguments.perf_map) {
+        if (auto opened = translate::PerfMap::open(); !opened) return refuse(opened.error().message);
+    }
     auto report = run_to_end(*options);
     if (!report) return refuse(report.error().message);
     if (arguments.json) {

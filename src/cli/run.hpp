@@ -26,6 +26,7 @@ struct RunArguments {
     bool reboot = false;
     bool statistics = false;
     bool json = false;
+    bool perf_map = false;
 };
 
 // Declares the verb; `chosen` is called when the line was parsed and named it.

@@ -6,6 +6,7 @@ set(TRANSLATE_GENERAL_REGISTERS_ONLY
   translate/runtime/callbacks.cpp
   translate/runtime/indirect_entry.cpp
   translate/runtime/lookup.cpp
+  translate/runtime/perf_map.cpp
   translate/runtime/string_callback.cpp)
 # Where the compiler cannot promise that (clang 14 cannot read libstdc++ 12 so; sanitizers call their runtimes), the
 # thunk saves and restores the vector state around each call.
@@ -42,4 +43,5 @@ set(TRANSLATE_TEST_SOURCES
   translate/analyse/flags_test.cpp
   translate/analyse/merge_test.cpp
   translate/emit/assembler_test.cpp
-  translate/runtime/code_cache_test.cpp)
+  translate/runtime/code_cache_test.cpp
+  translate/runtime/perf_map_test.cpp)

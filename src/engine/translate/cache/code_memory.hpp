@@ -2,13 +2,13 @@
 // Memory for generated code and its records: one reservation, so that code reaches its records with 32-bit
 // displacements.
 //
-// Code is a memfd seen through two views: one writable, one executable; never both through one address. The
+// Code is shared memory seen through two views: one writable, one executable; never both through one address.
+// It is anonymous rather than a memfd, since perf looks for names (runtime/perf_map.hpp) only there. The
 // records (call sites, exits) are plain memory right behind the executable view. Both are bump-allocated and
 // freed all at once.
 
 #pragma once
 
-#include "base/fd.hpp"
 #include "base/result.hpp"
 #include "engine/translate/emit/assembler.hpp"
 
@@ -78,7 +78,6 @@ private:
 
     std::size_t code_size_;
     std::size_t record_size_;
-    Fd memfd_;
     std::byte* writable_ = nullptr;
     std::byte* executable_ = nullptr;
     std::byte* records_ = nullptr;

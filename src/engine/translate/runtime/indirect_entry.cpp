@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/translate/runtime/frame.hpp"
+#include "engine/translate/runtime/perf_map.hpp"
 #include "engine/translate/runtime/thunks.hpp"
 
 namespace undercroft::translate {
@@ -27,6 +28,7 @@ HostCode make_indirect_entry(CodeMemory& memory, const Thunks& thunks, const Blo
         as.bind_to(as.jcc(Condition::GE), thunks.attention);
     }
     as.jmp(block.frame_entry);
+    PerfMap::add(entry, as.here(), "_entry", block.mode, block.rip);
     memory.take(as.size());
     return entry;
 }

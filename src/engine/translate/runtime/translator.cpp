@@ -3,6 +3,7 @@
 
 #include "cpu/deliver.hpp"
 #include "engine/translate/runtime/callbacks.hpp"
+#include "engine/translate/runtime/perf_map.hpp"
 
 #include <algorithm>
 
@@ -199,6 +200,7 @@ Block* Translator::translate(Vcpu& vcpu, bool& step_instead, Variant variant) {
     Lowering{*memory_, thunks_, *block, fault_points_, options_.counted}.lower(instructions, groups, live_in,
                                                                                edges);
     cache_.add(block);
+    PerfMap::add(block->frame_entry, block->code_end, "", mode, block->rip);
     guest_instructions_ += instructions.size();
     return block;
 }
