@@ -91,6 +91,10 @@ public:
     [[nodiscard]] bool check(GuestVirtual address, unsigned size, Access access, AccessMode mode,
                              Trap& trap) noexcept;
 
+    // The same, and says where: `second` only when the access crosses a page.
+    [[nodiscard]] bool translate_range(GuestVirtual address, unsigned size, Access access, AccessMode mode,
+                                       Translation& first, Translation& second, Trap& trap) noexcept;
+
     // Reads or writes guest memory of any kind (RAM or device, page-crossing or not; size <= 4096). Faults
     // first, then effects. Writes notify CodePages. Device memory is accessed in pieces of at most 8 bytes.
     [[nodiscard]] bool read(GuestVirtual from, void* to, unsigned size, AccessMode mode, Trap& trap) noexcept;
@@ -135,9 +139,6 @@ private:
                      WalkResult& result, Trap& trap) noexcept;
     // Would translate() succeed? Leaves A and D alone.
     bool probe(GuestVirtual address, Access access, AccessMode mode, Trap& trap) noexcept;
-    // The one or two pages of an access, with all faults.
-    bool translate_range(GuestVirtual address, unsigned size, Access access, AccessMode mode,
-                         Translation& first, Translation& second, Trap& trap) noexcept;
     bool read_slowly(GuestVirtual from, void* to, unsigned size, AccessMode mode, Trap& trap) noexcept;
     bool write_slowly(GuestVirtual to, const void* from, unsigned size, AccessMode mode, Trap& trap) noexcept;
     void read_piece(const Translation& from, std::byte* to, unsigned size) noexcept;

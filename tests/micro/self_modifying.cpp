@@ -220,6 +220,33 @@ void remapping() {
     switched.expect(call(at), 3);
 }
 
+// One instruction on two pages, whose bytes change on either side, through either mapping.
+void across_a_border() {
+    u8* one = allocate_page();
+    u8* two = allocate_page();
+    constexpr u64 border = window + 0x21000;
+    map(border - 4096, one, kernel_page);
+    map(border, two, kernel_page);
+    Tally whole{"code across a border is rewritten"}, byte{"one byte of it is"},
+        alias{"the same by an alias"};
+    for (u32 here = 1; here < 5; ++here) {
+        const u64 code = border - here;
+        for (u32 i = 0; i < 40; ++i) {
+            u32 value = i * 0x01020304 + here;
+            write_function(code, value);
+            whole.expect(call(code), value, i);
+            const u32 at = i % 4;
+            reinterpret_cast<u8*>(code)[1 + at] ^= 0x55;
+            value ^= 0x55u << 8 * at;
+            byte.expect(call(code), value, i);
+            u8* aliased = 1 + at < here ? one + 4096 - here + 1 + at : two + 1 + at - here;
+            *aliased ^= 0xaa;
+            value ^= 0xaau << 8 * at;
+            alias.expect(call(code), value, i);
+        }
+    }
+}
+
 }  // namespace
 
 void micro_main() {
@@ -228,4 +255,5 @@ void micro_main() {
     loops();
     functions();
     remapping();
+    across_a_border();
 }

@@ -59,11 +59,12 @@ Block* TranslateEngine::translate(Vcpu& vcpu, bool& step_instead, Variant varian
     return translator_->translate(vcpu, step_instead, variant);
 }
 
-// A shared check failed: from here to the end of its block, every access is checked by itself.
-void TranslateEngine::run_unmerged(Vcpu& vcpu) {
-    EngineFrame::of(vcpu).leave_unmerged = false;
+// A shared check failed, and from here to the end of its block every access is checked by itself; or an
+// instruction writes across a page border.
+void TranslateEngine::run_variant(Vcpu& vcpu, Variant variant) {
+    EngineFrame::of(vcpu).leave_variant = Variant::Merged;
     bool step_instead = false;
-    Block* block = translate(vcpu, step_instead, Variant::Unmerged);
+    Block* block = translate(vcpu, step_instead, variant);
     if (block != nullptr) {
         enter(vcpu, *block);
         after_leave(vcpu);
@@ -86,8 +87,8 @@ void TranslateEngine::after_leave(Vcpu& vcpu) {
         case Leave::Lookup: break;
         case Leave::Translate: {
             auto* exit = frame.leave_exit;
-            if (frame.leave_unmerged) {
-                run_unmerged(vcpu);
+            if (frame.leave_variant != Variant::Merged) {
+                run_variant(vcpu, frame.leave_variant);
                 break;
             }
             if (exit == nullptr || vcpu.attention.load(std::memory_order_relaxed) != 0) break;

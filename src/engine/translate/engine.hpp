@@ -39,7 +39,7 @@ private:
 
     void enter(Vcpu& vcpu, translate::Block& block);
     void after_leave(Vcpu& vcpu);
-    void run_unmerged(Vcpu& vcpu);
+    void run_variant(Vcpu& vcpu, translate::Variant variant);
     void step(Vcpu& vcpu);
     translate::Block* translate(Vcpu& vcpu, bool& step_instead,
                                 translate::Variant variant = translate::Variant::Merged);

@@ -4,10 +4,12 @@ set(TRANSLATE_GENERAL_REGISTERS_ONLY
   lockstep/leader_observer.cpp
   translate/cache/block_lookup.cpp
   translate/runtime/callbacks.cpp
+  translate/runtime/crossing_callback.cpp
   translate/runtime/indirect_entry.cpp
   translate/runtime/lookup.cpp
   translate/runtime/perf_map.cpp
-  translate/runtime/string_callback.cpp)
+  translate/runtime/string_callback.cpp
+  translate/runtime/system_callbacks.cpp)
 # Where the compiler cannot promise that (clang 14 cannot read libstdc++ 12 so; sanitizers call their runtimes), the
 # thunk saves and restores the vector state around each call.
 if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND NOT UNDERCROFT_SANITIZE)
@@ -32,7 +34,9 @@ set(TRANSLATE_SOURCES
   translate/lower/block.cpp
   translate/lower/branch.cpp
   translate/lower/copy.cpp
+  translate/lower/crossing.cpp
   translate/lower/flags.cpp
+  translate/lower/helper.cpp
   translate/lower/memory.cpp
   translate/lower/stack.cpp
   translate/lower/system.cpp

@@ -84,7 +84,12 @@ TEST(Decode, ClassifiesByWhatTheInstructionDoes) {
         {{0x0f, 0xa3, 0x08}, Kind::BitString},   // bt [rax], ecx
         {{0x66, 0x0f, 0xa3, 0x08}, Kind::Step},  // bt [rax], cx
         {{0x0f, 0xba, 0x20, 0x01}, Kind::Copy},  // bt [rax], 1
-        {{0x8e, 0xd8}, Kind::Step},              // mov ds, eax
+        {{0x8e, 0xd8}, Kind::Helper},            // mov ds, eax
+        {{0x8e, 0xd0}, Kind::Step},              // mov ss, eax: casts a shadow
+        {{0x66, 0x8c, 0xd8}, Kind::ReadSystem},  // mov ax, ds
+        {{0x0f, 0xa2}, Kind::Helper},            // cpuid
+        {{0xe4, 0x60}, Kind::Step},              // in al, 0x60, as user code
+        {{0x0f, 0x01, 0xf9}, Kind::ReadTsc},     // rdtscp
         {{0x0f, 0x28, 0xc1}, Kind::Step},        // movaps: vector state is not assumed usable here
         {{0xf3, 0x0f, 0x1e, 0xfa}, Kind::Nop},   // endbr64
         {{0x0f, 0x0b}, Kind::Step},              // ud2

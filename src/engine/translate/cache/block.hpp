@@ -45,6 +45,11 @@ struct Site : Callback {
     bool in_shadow = false;        // the instruction after STI: no interrupt before it has completed
 };
 
+// The check of a block's second page.
+struct TailSite : Site {
+    std::uint32_t page_id = 0;  // the instance that it must be
+};
+
 // A direct way out of a block.
 struct BlockExit : Callback {
     Block* from = nullptr;
@@ -59,8 +64,9 @@ struct BlockExit : Callback {
     AccessMode mode = AccessMode::User;  // at the target (STAC and CLAC change it)
 };
 
-// A block whose accesses share checks, or one whose accesses are all checked by themselves.
-enum class Variant : std::uint8_t { Merged, Unmerged };
+// A block whose accesses share checks, one whose accesses are all checked by themselves, or one of a single
+// instruction that writes across a page border.
+enum class Variant : std::uint8_t { Merged, Unmerged, Crossing };
 
 struct Block {
     std::uint64_t rip = 0;
@@ -73,6 +79,8 @@ struct Block {
     AccessMode mode = AccessMode::User;
     Variant variant = Variant::Merged;
     bool valid = true;
+    std::uint32_t tail_page_id = 0;  // of the page where its only instruction ends, if that crosses a page
+    Block* whole = nullptr;          // this is not a block, but stands for one in the list of its second page
     HostCode indirect_entry =
         nullptr;  // verifies r10 == rip and the page; flags in the frame; made when first wanted
     HostCode frame_entry = nullptr;  // flags in the frame

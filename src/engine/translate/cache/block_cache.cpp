@@ -54,14 +54,21 @@ void BlockCache::add(Block* block) {
     if ((block_count_ + 1) * 2 > block_table_.size()) grow_blocks();
     insert(block_table_, key_of(block->page_id, block->rip, block->variant), block);
     ++block_count_;
+    list(block);
+    ++statistics.blocks;
+    statistics.guest_bytes += block->length;
+}
+
+void BlockCache::add_tail(Block* tail) { list(tail); }
+
+void BlockCache::list(Block* block) {
     Block*& head = blocks_by_pfn_[block->pfn];
     if (head == nullptr) pfns_.push_back(block->pfn);
     block->next_in_page = head;
     head = block;
-    code_pages_.mark(GuestPhysical{block->pfn << 12 | block->offset}, block->length);
+    // The first mark of a page takes its write tags away; the granules may be more than the block's bytes.
+    code_pages_.mark(GuestPhysical{block->pfn << 12 | block->offset}, 1);
     code_pages_.set_granules(block->pfn, code_pages_.granules(block->pfn) | block->granules);
-    ++statistics.blocks;
-    statistics.guest_bytes += block->length;
 }
 
 void BlockCache::clear() {

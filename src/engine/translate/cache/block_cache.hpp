@@ -49,6 +49,9 @@ public:
 
     Block* find(std::uint32_t page_id, std::uint64_t rip, Variant variant) const noexcept;
     void add(Block* block);
+    // `tail` stands for a block in the page where its only instruction ends: `whole`, `pfn`, `granules` are
+    // set.
+    void add_tail(Block* tail);
 
     // Patches `exit` to go to `to` directly.
     void link(BlockExit& exit, Block& to) noexcept;
@@ -68,13 +71,14 @@ public:
 
 private:
     void discard(Block& block);
+    void list(Block* block);
     static std::uint64_t hash(std::uint64_t key) noexcept {
         key *= 0x9e3779b97f4a7c15;
         return key ^ key >> 29;
     }
 
     static std::uint64_t key_of(std::uint32_t page_id, std::uint64_t rip, Variant variant) noexcept {
-        return static_cast<std::uint64_t>(variant) << 63 | std::uint64_t{page_id} << 12 | (rip & 0xfff);
+        return static_cast<std::uint64_t>(variant) << 62 | std::uint64_t{page_id} << 12 | (rip & 0xfff);
     }
 
     // An open-addressed table: zero keys are free.

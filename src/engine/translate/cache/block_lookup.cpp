@@ -49,6 +49,8 @@ void BlockCache::insert(std::vector<Slot>& table, std::uint64_t key, Block* bloc
 }
 
 void BlockCache::discard(Block& block) {
+    if (block.whole != nullptr) return discard(*block.whole);
+    if (!block.valid) return;  // by a write to its other page
     block.valid = false;
     for (BlockExit* exit = block.incoming; exit != nullptr;) {
         BlockExit* next = exit->next_incoming;

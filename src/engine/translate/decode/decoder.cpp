@@ -262,8 +262,12 @@ Kind move_kind(const Instruction& i, bool user) {
     const auto& from = i.operand[1];
     if (to.type != ZYDIS_OPERAND_TYPE_REGISTER || from.type != ZYDIS_OPERAND_TYPE_REGISTER) return Kind::Copy;
     auto from_class = ZydisRegisterGetClass(from.reg.value);
-    if (from_class == ZYDIS_REGCLASS_SEGMENT)
-        return i.raw.operand_width == 16 ? Kind::Step : Kind::ReadSystem;
+    if (from_class == ZYDIS_REGCLASS_SEGMENT) return Kind::ReadSystem;
+    if (ZydisRegisterGetClass(to.reg.value) == ZYDIS_REGCLASS_SEGMENT) {
+        // MOV SS casts a shadow, MOV CS is none.
+        bool casts = to.reg.value == ZYDIS_REGISTER_SS || to.reg.value == ZYDIS_REGISTER_CS;
+        return casts ? Kind::Step : Kind::Helper;
+    }
     if (user) return Kind::Copy;
     switch (from.reg.value) {
         case ZYDIS_REGISTER_CR0:
@@ -295,7 +299,8 @@ Kind kind_of(const Instruction& i, const Assumptions& assumptions, bool user) {
         case ZYDIS_MNEMONIC_CLAC: return user || !assumptions.smap ? Kind::Step : Kind::StacClac;
         case ZYDIS_MNEMONIC_PUSHFQ: return Kind::PushFlags;
         case ZYDIS_MNEMONIC_POPFQ: return Kind::PopFlags;
-        case ZYDIS_MNEMONIC_RDTSC: return !user || assumptions.user_tsc ? Kind::ReadTsc : Kind::Step;
+        case ZYDIS_MNEMONIC_RDTSC:
+        case ZYDIS_MNEMONIC_RDTSCP: return !user || assumptions.user_tsc ? Kind::ReadTsc : Kind::Step;
         case ZYDIS_MNEMONIC_RDFSBASE:
         case ZYDIS_MNEMONIC_RDGSBASE: return assumptions.fsgsbase ? Kind::ReadSystem : Kind::Step;
         case ZYDIS_MNEMONIC_WRFSBASE:
@@ -304,11 +309,38 @@ Kind kind_of(const Instruction& i, const Assumptions& assumptions, bool user) {
             Kind kind = move_kind(i, user);
             return kind == Kind::Copy ? copy_kind(i, assumptions) : kind;
         }
+        case ZYDIS_MNEMONIC_CPUID: return Kind::Helper;
+        case ZYDIS_MNEMONIC_IN:
+        case ZYDIS_MNEMONIC_RDMSR: return user ? Kind::Step : Kind::Helper;
+        case ZYDIS_MNEMONIC_OUT:
+        case ZYDIS_MNEMONIC_WRMSR:
+        case ZYDIS_MNEMONIC_INVLPG: return user ? Kind::Step : Kind::HelperEnds;
+        case ZYDIS_MNEMONIC_XSAVE:
+        case ZYDIS_MNEMONIC_XSAVE64:
+        case ZYDIS_MNEMONIC_XSAVEOPT:
+        case ZYDIS_MNEMONIC_XSAVEOPT64: return assumptions.xsave_usable ? Kind::SaveVectors : Kind::Step;
+        case ZYDIS_MNEMONIC_XRSTOR:
+        case ZYDIS_MNEMONIC_XRSTOR64: return assumptions.xsave_usable ? Kind::RestoreVectors : Kind::Step;
         case ZYDIS_MNEMONIC_SWAPGS: return user ? Kind::Step : Kind::SwapGs;
         case ZYDIS_MNEMONIC_SYSCALL: return Kind::Syscall;
         case ZYDIS_MNEMONIC_SYSRET: return Kind::Sysret;
         case ZYDIS_MNEMONIC_CLD: return Kind::Nop;  // code with DF set is not translated
         default: return copy_kind(i, assumptions);
+    }
+}
+
+bool leaves_flags(Kind kind) {
+    switch (kind) {
+        case Kind::Nop:
+        case Kind::ReadTsc:
+        case Kind::ReadSystem:
+        case Kind::WriteCr3:
+        case Kind::WriteSegmentBase:
+        case Kind::Helper:
+        case Kind::HelperEnds:
+        case Kind::SaveVectors:
+        case Kind::RestoreVectors: return true;
+        default: return false;
     }
 }
 
@@ -346,9 +378,7 @@ bool Decoder::decode(std::span<const std::byte> bytes, std::uint64_t rip, const 
     out.may_fault = memory != nullptr || (out.kind != Kind::Copy && out.kind != Kind::Nop) ||
                     out.raw.mnemonic == ZYDIS_MNEMONIC_DIV || out.raw.mnemonic == ZYDIS_MNEMONIC_IDIV;
     out.flags.shown = out.kind == Kind::Step || out.kind == Kind::Syscall || out.kind == Kind::PushFlags;
-    bool leaves_flags = out.kind == Kind::Nop || out.kind == Kind::ReadTsc || out.kind == Kind::ReadSystem ||
-                        out.kind == Kind::WriteCr3 || out.kind == Kind::WriteSegmentBase;
-    if (leaves_flags) out.flags = {.shown = out.flags.shown};
+    if (leaves_flags(out.kind)) out.flags = {.shown = out.flags.shown};
     if (out.kind == Kind::PopFlags || out.kind == Kind::Sysret || out.kind == Kind::InterruptReturn) {
         out.flags = {.read = 0, .written = static_cast<std::uint32_t>(RFLAGS::Arithmetic), .touches = true};
     }

@@ -43,7 +43,11 @@ enum class Kind : std::uint8_t {
     Sysret,
     InterruptReturn,
     PopFlags,
-    Step,  // left to the single-step executor
+    Helper,          // done by a callback, see lower/helper.cpp
+    HelperEnds,      // the same, where what comes next has to be looked up
+    SaveVectors,     // xsave, xsaveopt
+    RestoreVectors,  // xrstor
+    Step,            // left to the single-step executor
 };
 
 // Bits of arithmetic flags, at their places in RFLAGS.
@@ -85,6 +89,7 @@ struct Instruction {
 struct Assumptions {
     bool vector_usable = false;  // CR0.EM, TS clear; CR4.OSFXSR set
     bool avx_usable = false;     // and CR4.OSXSAVE, XCR0.AVX
+    bool xsave_usable = false;   // CR4.OSXSAVE, CR0.TS clear
     bool user_tsc = true;        // CR4.TSD clear
     bool smap = false;
     bool fsgsbase = false;
@@ -117,6 +122,7 @@ constexpr bool ends_block(Kind kind) {
         case Kind::Sysret:
         case Kind::InterruptReturn:
         case Kind::PopFlags:
+        case Kind::HelperEnds:
         case Kind::Step: return true;
         default: return false;
     }

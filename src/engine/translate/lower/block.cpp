@@ -34,6 +34,7 @@ void Lowering::lower(std::span<Instruction> instructions, const AccessGroups& gr
     groups_ = groups;
     prologue(instructions, live_in);
     remaining_ = static_cast<unsigned>(instructions.size());
+    if (block_.tail_page_id != no_page_instance) check_tail(instructions.front());
     for (const Instruction& i : instructions) {
         CHECK(as_.has_room(), "the code cache was to be emptied before this block");
         one(i, edges);
@@ -56,7 +57,7 @@ void Lowering::prologue(std::span<const Instruction> instructions, std::uint32_t
     block_.live_in = live_in;
     in_host_ = false;
     in_frame_ = true;
-    bool in_host = begins_with_flags(instructions, live_in);
+    bool in_host = block_.tail_page_id == no_page_instance && begins_with_flags(instructions, live_in);
     if (!in_host) as_.align(16);
     block_.frame_entry = as_.here();
     if (in_host) {
@@ -129,6 +130,10 @@ void Lowering::one(const Instruction& i, const Edges& edges) {
         case Kind::Sysret: callback(i, system_return, i.raw.operand_width == 64 ? 8 : 4); break;
         case Kind::InterruptReturn: callback(i, interrupt_return, 8); break;
         case Kind::PopFlags: callback(i, pop_flags, i.raw.operand_width / 8u); break;
+        case Kind::Helper:
+        case Kind::HelperEnds: helper(i); break;
+        case Kind::SaveVectors:
+        case Kind::RestoreVectors: vector_state(i); break;
         case Kind::Step: callback(i, step_instruction); break;
     }
 }

@@ -57,6 +57,9 @@ constexpr Mem lent_register = engine_field(offsetof(EngineFrame, spill));
 void Lowering::copy(const Instruction& i) {
     if (i.raw.mnemonic == ZYDIS_MNEMONIC_LEA) {
         lea(i);
+    } else if (block_.variant == Variant::Crossing) {
+        copy_across(i);
+        return;
     } else if (i.memory() != nullptr) {
         copy_with_memory(i);
     } else {
@@ -140,6 +143,10 @@ void Lowering::copy_with_memory(const Instruction& i) {
         effective_address(i, operand.mem);
         check(i, access_of(i), operand.size / 8u);
     }
+    run_on(i, checked);
+}
+
+void Lowering::run_on(const Instruction& i, const Mem& checked) {
     Borrowed low = use_of(i, scratch0);
     Borrowed high = use_of(i, scratch1);
     int lent = -1;

@@ -99,6 +99,7 @@ private:
     // --- copy.cpp
     void copy(const Instruction& i);
     void copy_with_memory(const Instruction& i);
+    void run_on(const Instruction& i, const Mem& checked);  // the instruction, its operand in host memory
     void copy_registers(const Instruction& i);
     void lea(const Instruction& i);
     void bit_string(const Instruction& i);
@@ -106,6 +107,11 @@ private:
     void emit_with_memory(const Instruction& i, const Mem& to);
     Mem place_operand(const Instruction& i, const Mem& checked, int& lent);
     void note_fault_point(const Instruction& i, std::size_t begin, int lent);
+
+    // --- crossing.cpp
+    void check_tail(const Instruction& i);
+    static bool may_cross(const Instruction& i, Access access);
+    void copy_across(const Instruction& i);
 
     // --- stack.cpp
     void push(const Instruction& i);
@@ -136,12 +142,17 @@ private:
     void refuse_non_canonical(const Instruction& i);
 
     // --- system.cpp
+    void hand_over(Site* site) { hand_over(site, thunks_.call); }  // calls its function; scratch0: argument
+    void hand_over(Site* site, HostCode thunk);
     void callback(const Instruction& i, CallbackFunction function, unsigned size = 0, unsigned detail = 0);
     void sti(const Instruction& i);
     void stac_clac(const Instruction& i, const Edges& edges);
     void swap_gs();
     void read_tsc(const Instruction& i);
     void read_system(const Instruction& i);
+    // --- helper.cpp
+    void helper(const Instruction& i);
+    void vector_state(const Instruction& i);
     static unsigned register_detail(const ZydisDecodedOperand& operand) {
         return static_cast<unsigned>(gpr_number(operand.reg.value));
     }

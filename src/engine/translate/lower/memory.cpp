@@ -67,7 +67,8 @@ void Lowering::check(const Instruction& i, Access access, unsigned size) {
     bool for_group = i.group >= 0;
     bool leader_reads =
         for_group && groups_.group[static_cast<std::size_t>(i.group)].leader_access == Access::Read;
-    Site* site = new_site(i, for_group ? range_missed : access_missed, size, access, leader_reads ? 1 : 0);
+    bool detail = for_group ? leader_reads : may_cross(i, access);
+    Site* site = new_site(i, for_group ? range_missed : access_missed, size, access, detail ? 1 : 0);
     cold_.push_back({.jumps = {as_.jcc(Condition::A)}, .record = site, .tag_offset = tag});
     as_.load(scratch1, Mem::frame_indexed(scratch1, array + offsetof(TlbEntry, host_page)));
     site->resume = as_.here();

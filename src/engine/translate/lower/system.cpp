@@ -8,14 +8,17 @@ constexpr Mem system_flags = Mem::frame(offsetof(Vcpu, system_flags));
 constexpr Mem kernel_gs_base = Mem::frame(offsetof(Vcpu, kernel_gs_base));
 }  // namespace
 
-void Lowering::callback(const Instruction& i, CallbackFunction function, unsigned size, unsigned detail) {
-    save_flags(live_before(i));
-    Site* site = new_site(i, function, size, Access::Read, detail);
+void Lowering::hand_over(Site* site, HostCode thunk) {
     as_.lea_rip(scratch1, reinterpret_cast<HostCode>(static_cast<Callback*>(site)));
-    as_.jmp(thunks_.call);
+    as_.jmp(thunk);
     site->resume = as_.here();
     clobber_flags();
     distance_in_scratch1_ = -1;
+}
+
+void Lowering::callback(const Instruction& i, CallbackFunction function, unsigned size, unsigned detail) {
+    save_flags(live_before(i));
+    hand_over(new_site(i, function, size, Access::Read, detail));
 }
 
 // The block ends after the next instruction, with a poll: the interrupt shadow is exactly that instruction.
@@ -74,7 +77,10 @@ void Lowering::read_system(const Instruction& i) {
     int to = at_home ? scratch0 : reg;
     bool selector = i.raw.mnemonic == ZYDIS_MNEMONIC_MOV &&
                     ZydisRegisterGetClass(i.operand[1].reg.value) == ZYDIS_REGCLASS_SEGMENT;
-    if (selector)
+    if (selector && i.raw.operand_width == 16) {  // leaves the upper bits
+        if (at_home) as_.load(to, home(reg));
+        as_.op_rm(0x66, false, 0x8b, to, system_field(i));
+    } else if (selector)
         as_.load16_zero_extended(to, system_field(i));
     else if (i.raw.operand_width == 32)
         as_.load32(to, system_field(i));
@@ -84,6 +90,7 @@ void Lowering::read_system(const Instruction& i) {
 }
 
 void Lowering::read_tsc(const Instruction& i) {
+    constexpr int rcx = 1;
     constexpr int rdx = 2;
     save_flags(live_before(i));
     emit_bytes(i);
@@ -92,6 +99,7 @@ void Lowering::read_tsc(const Instruction& i) {
     as_.alu(Alu::Add, rdx, Mem::frame(offsetof(Vcpu, tsc_offset)));
     as_.mov32(rax, rdx);
     as_.shr_imm(rdx, 32);
+    if (i.raw.mnemonic == ZYDIS_MNEMONIC_RDTSCP) as_.load32(rcx, Mem::frame(offsetof(Vcpu, tsc_aux)));
     clobber_flags();
 }
 

@@ -1,34 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/translate/runtime/callbacks.hpp"
 
-#include "cpu/deliver.hpp"
 #include "cpu/instructions.hpp"
-#include "engine/translate/runtime/translator.hpp"
+#include "engine/translate/runtime/leaving.hpp"
 
 namespace undercroft::translate {
 namespace {
-
-Translator& translator_of(Vcpu& vcpu) { return *static_cast<Translator*>(EngineFrame::of(vcpu).engine); }
-
-Onward leave(Vcpu& vcpu, Leave reason, BlockExit* exit = nullptr) {
-    EngineFrame& frame = EngineFrame::of(vcpu);
-    frame.leave = reason;
-    frame.leave_exit = exit;
-    return {translator_of(vcpu).thunks().leave, 0};
-}
-
-// A block counts all of its instructions when it is entered: these it did not come to.
-void uncount(Vcpu& vcpu, std::int64_t instructions) { EngineFrame::of(vcpu).instructions -= instructions; }
-
-Onward leave_to_step(Vcpu& vcpu, const Site& site) {
-    uncount(vcpu, site.remaining);
-    vcpu.rip = site.rip;
-    vcpu.interrupt_shadow = site.in_shadow;
-    return leave(vcpu, Leave::Step);
-}
-
-// Goes on at vcpu.rip, wherever an instruction or a delivered trap has put it.
-Onward go_on(Vcpu& vcpu) { return translator_of(vcpu).go_on_at_rip(vcpu); }
 
 // An interrupt that waited for IF has its window now.
 void ask_for_pending_interrupt(Vcpu& vcpu) {
@@ -46,18 +23,18 @@ Onward after_instruction(Vcpu& vcpu, bool completed, const Trap& trap) {
 
 Onward access_missed(Vcpu& vcpu, Callback& record, std::uint64_t address) noexcept {
     auto& site = static_cast<Site&>(record);
-    if ((address & 0xfff) + site.size > page_size) return leave_to_step(vcpu, site);
+    if ((address & 0xfff) + site.size > page_size) {
+        if (site.detail == 0) return leave_to_step(vcpu, site);
+        return site.access == Access::Read ? read_across(vcpu, site, address)
+                                           : go_on_in_variant(vcpu, site, Variant::Crossing);
+    }
     Translation translation;
     Trap trap;
     if (!vcpu.mmu->translate(GuestVirtual{address}, site.access, vcpu.access_mode(), translation, trap)) {
-        // #GP or #SS of a non-canonical address: the single-step executor knows which.
-        // So is whether an operand of sixteen bytes has to be aligned: #GP comes before #PF then.
+        // Only the single-step executor knows whether an operand of sixteen bytes has to be aligned: #GP
+        // comes before #PF then.
         bool misaligned = site.size >= 16 && (address & 15) != 0;
-        if (trap.vector != Vector::PF || misaligned) return leave_to_step(vcpu, site);
-        uncount(vcpu, site.remaining - 1);
-        vcpu.rip = site.rip;
-        deliver(vcpu, trap);
-        return go_on(vcpu);
+        return misaligned ? leave_to_step(vcpu, site) : access_faulted(vcpu, site, trap);
     }
     bool code_write = site.access == Access::Write && translation.holds_code;
     if (translation.host == nullptr || code_write) return leave_to_step(vcpu, site);
@@ -66,7 +43,6 @@ Onward access_missed(Vcpu& vcpu, Callback& record, std::uint64_t address) noexce
 
 Onward range_missed(Vcpu& vcpu, Callback& record, std::uint64_t address) noexcept {
     auto& site = static_cast<Site&>(record);
-    Translator& translator = translator_of(vcpu);
     Translation translation;
     Trap trap;
     bool reads_first = site.detail != 0;
@@ -79,14 +55,7 @@ Onward range_missed(Vcpu& vcpu, Callback& record, std::uint64_t address) noexcep
         plain = vcpu.tlb.entry(vcpu.access_mode(), address).write_tag == (address & ~0xfffull);
     }
     if (plain) return {site.resume, reinterpret_cast<std::uintptr_t>(translation.host)};
-    // The shadow of STI ends with its block: the single-step executor keeps it.
-    if (site.in_shadow) return leave_to_step(vcpu, site);
-    uncount(vcpu, site.remaining);
-    vcpu.rip = site.rip;
-    Block* block = translator.find(vcpu, Variant::Unmerged);
-    if (block != nullptr) return {block->frame_entry, 0};
-    EngineFrame::of(vcpu).leave_unmerged = true;
-    return leave(vcpu, Leave::Translate);
+    return go_on_in_variant(vcpu, site, Variant::Unmerged);
 }
 
 Onward exit_taken(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept {

@@ -11,12 +11,20 @@
 
 namespace undercroft::translate {
 
-// A software-TLB miss (Site). Returns the host address in r10.
+// A software-TLB miss (Site). Returns the host address in r10. detail: one if the access may cross a page,
+// where one that writes goes on in the Crossing variant.
 Onward access_missed(Vcpu& vcpu, Callback& record, std::uint64_t address) noexcept;
 // The shared check of an access group failed: perhaps only a miss, else the unmerged variant goes on from
 // record.rip. detail: one if the group's first access only reads; even if a later one writes, this one must
 // not set the page's D bit.
 Onward range_missed(Vcpu& vcpu, Callback& record, std::uint64_t address) noexcept;
+// The instruction reads across a page border: r10 is the address of a copy.
+Onward read_across(Vcpu& vcpu, const Site& site, std::uint64_t address) noexcept;
+// The same for one that writes, before and after it.
+Onward begin_write_across(Vcpu& vcpu, Callback& record, std::uint64_t address) noexcept;
+Onward end_write_across(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept;
+// The page where the block's only instruction ends may be another one than it was (TailSite).
+Onward tail_missed(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept;
 // An exit that is not linked (BlockExit).
 Onward exit_taken(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept;
 // An indirect branch whose jump-cache slot was not its target's; r10 = target.
@@ -35,6 +43,19 @@ Onward write_fs_base(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept;  // 
 Onward write_gs_base(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept;
 Onward string_instruction(Vcpu& vcpu, Callback& record,
                           std::uint64_t) noexcept;  // size: width; detail: 1 movs, 0 stos
+Onward identify(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept;
+Onward load_data_segment(Vcpu& vcpu, Callback& record,
+                         std::uint64_t selector) noexcept;  // detail: SegmentName
+Onward invalidate_page(Vcpu& vcpu, Callback& record, std::uint64_t address) noexcept;
+// With the vector state saved, as they reach devices. size: bytes
+Onward read_port(Vcpu& vcpu, Callback& record, std::uint64_t port) noexcept;
+Onward write_port(Vcpu& vcpu, Callback& record, std::uint64_t port) noexcept;
+Onward read_model_specific(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept;
+Onward write_model_specific(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept;
+// XSAVE and kin: r10 = address, becomes the host's of the area, all in one page; EngineFrame::component_mask
+// is set.
+Onward save_vectors(Vcpu& vcpu, Callback& record, std::uint64_t address) noexcept;
+Onward restore_vectors(Vcpu& vcpu, Callback& record, std::uint64_t address) noexcept;
 Onward pop_flags(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept;
 Onward system_call(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept;
 Onward system_return(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept;  // size: operand size

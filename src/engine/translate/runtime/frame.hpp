@@ -24,6 +24,19 @@ enum class Leave : std::uint32_t {
 };
 
 struct BlockExit;
+enum class Variant : std::uint8_t;
+
+// The memory operand of an instruction that crosses a page, while it runs.
+struct Bounce {
+    static constexpr std::uint64_t alignment = 64;  // an operand's is kept up to this
+    static constexpr unsigned most = 64;            // bytes of an operand
+    alignas(alignment) std::array<std::byte, alignment + most> bytes{};
+    std::byte* copy = nullptr;    // where in `bytes` the operand begins
+    std::byte* first = nullptr;   // where its first `here` bytes belong,
+    std::byte* second = nullptr;  // and the rest
+    std::uint32_t here = 0;
+    std::uint32_t size = 0;
+};
 
 struct EngineFrame {
     static constexpr unsigned jump_cache_bits = 13;
@@ -39,15 +52,17 @@ struct EngineFrame {
     std::uint64_t spill_rax = 0;  // rax during flag saves and restores
     std::uint64_t operand = 0;    // a value between two checks (push [m], call [m])
     std::array<std::uint64_t, 8>
-        distance{};               // per access group of the running block: host address minus base register
-    bool leave_unmerged = false;  // with Leave::Translate: the block wanted is the unmerged variant
-    bool faulted = false;         // with Leave::Step: a host signal has stopped the instruction half way
-    std::uint32_t branch_record = 0;  // the Site of the last indirect branch, as an offset among the records
+        distance{};           // per access group of the running block: host address minus base register
+    Variant leave_variant{};  // with Leave::Translate: of the block that is wanted
+    bool faulted = false;     // with Leave::Step: a host signal has stopped the instruction half way
+    std::uint32_t branch_record = 0;   // the Site of the last indirect branch, as an offset among the records
+    std::uint32_t component_mask = 0;  // of an XSAVE or XRSTOR on its way
     Vcpu* vcpu = nullptr;
     void* engine = nullptr;
     Leave leave = Leave::Lookup;
     std::uint32_t host_mxcsr = 0x1f80;
     BlockExit* leave_exit = nullptr;  // with Leave::Translate: the exit to link, or null
+    Bounce bounce;
 
     // With Options::counted, how many instructions this vCPU has executed, as StepExecutor::units() counts
     // them; exact at rest. Without it they are garbage.

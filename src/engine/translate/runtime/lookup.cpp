@@ -32,6 +32,13 @@ Block* Translator::find(Vcpu& vcpu, Variant variant) noexcept {
     return cache_.find(id, rip, variant);
 }
 
+bool Translator::is_page(Vcpu& vcpu, std::uint64_t rip, const Translation& where, std::uint32_t id) noexcept {
+    AccessMode mode = vcpu.access_mode();
+    if (cache_.find_page(rip >> 12, where.physical.page(), mode) != id) return false;
+    remember_exec(EngineFrame::of(vcpu), mode, rip, id, where.global);
+    return true;
+}
+
 void Translator::link(BlockExit& exit, Block& to) noexcept {
     if (!options_.chaining || !exit.from->valid || exit.mode != to.mode) return;
     CHECK(exit.live != 0 || to.live_in == 0, "an exit dropped flags that its target reads");

@@ -56,27 +56,36 @@ HostCode emit_enter(Assembler& as) {
     return entry;
 }
 
-HostCode emit_leave(Assembler& as, Mem host_mxcsr) {
-    HostCode leave = as.here();
-    as.load(rsp, engine_field(offsetof(EngineFrame, host_rsp)));
+// The guest's rounding modes, exception masks and stack of x87 registers end here.
+void to_host_vectors(Assembler& as) {
     vector_state(as, VectorState::Save);
-    // The guest's rounding modes, exception masks and stack of x87 registers end here.
     as.byte(0xdb);  // fninit
     as.byte(0xe3);
-    as.op_rm(0, false, 0x0fae, 2, host_mxcsr);  // ldmxcsr
-    as.byte(0xc5);                              // vzeroupper
+    as.op_rm(0, false, 0x0fae, 2, engine_field(offsetof(EngineFrame, host_mxcsr)));  // ldmxcsr
+    as.byte(0xc5);                                                                   // vzeroupper
     as.byte(0xf8);
     as.byte(0x77);
+}
+
+HostCode emit_leave(Assembler& as) {
+    HostCode leave = as.here();
+    as.load(rsp, engine_field(offsetof(EngineFrame, host_rsp)));
+    to_host_vectors(as);
     as.alu_imm(Alu::Add, rsp, 8);
     for (auto reg = callee_saved.rbegin(); reg != callee_saved.rend(); ++reg) pop(as, *reg);
     as.ret();
     return leave;
 }
 
-HostCode emit_call(Assembler& as) {
+enum class Callee : std::uint8_t { GeneralRegistersOnly, Any };
+
+HostCode emit_call(Assembler& as, Callee callee) {
     HostCode call = as.here();
     save_guest(as);
-    if (save_vectors) vector_state(as, VectorState::Save);
+    if (callee == Callee::Any)
+        to_host_vectors(as);
+    else if (save_vectors)
+        vector_state(as, VectorState::Save);
     as.load(rsp, engine_field(offsetof(EngineFrame, host_rsp)));
     as.load(rdi, engine_field(offsetof(EngineFrame, vcpu)));
     as.mov(rsi, r11);
@@ -84,7 +93,7 @@ HostCode emit_call(Assembler& as) {
     as.call(Mem{.base = r11});
     as.store(engine_field(offsetof(EngineFrame, resume)), rax);
     as.mov(scratch0, rdx);
-    if (save_vectors) vector_state(as, VectorState::Restore);
+    if (save_vectors || callee == Callee::Any) vector_state(as, VectorState::Restore);
     load_guest(as);
     as.mov_imm(r11, 0);
     as.jmp(engine_field(offsetof(EngineFrame, resume)));
@@ -98,9 +107,11 @@ Thunks make_thunks(CodeMemory& memory, ThunkRecords& records) {
     Thunks thunks;
     thunks.enter = emit_enter(as);
     as.align(32);
-    thunks.leave = emit_leave(as, engine_field(offsetof(EngineFrame, host_mxcsr)));
+    thunks.leave = emit_leave(as);
     as.align(32);
-    thunks.call = emit_call(as);
+    thunks.call = emit_call(as, Callee::GeneralRegistersOnly);
+    as.align(32);
+    thunks.call_outside = emit_call(as, Callee::Any);
     as.align(32);
     thunks.indirect_miss = as.here();
     as.mov_imm(r11, reinterpret_cast<std::uintptr_t>(&records.indirect_miss));

@@ -6,6 +6,7 @@
 #include "engine/translate/runtime/perf_map.hpp"
 
 #include <algorithm>
+#include <cstring>
 
 namespace undercroft::translate {
 namespace {
@@ -27,6 +28,7 @@ Assumptions assumptions_of(const Vcpu& vcpu) {
     Assumptions a;
     a.vector_usable = (control.cr0 & (CR0::EM | CR0::TS)) == 0 && (control.cr4 & CR4::OSFXSR) != 0;
     a.avx_usable = a.vector_usable && (control.cr4 & CR4::OSXSAVE) != 0 && (vcpu.xcr0 & XCR0::AVX) != 0;
+    a.xsave_usable = (control.cr4 & CR4::OSXSAVE) != 0 && (control.cr0 & CR0::TS) == 0;
     a.user_tsc = (control.cr4 & CR4::TSD) == 0;
     a.fsgsbase = (control.cr4 & CR4::FSGSBASE) != 0;
     a.smap = (control.cr4 & CR4::SMAP) != 0;
@@ -87,11 +89,11 @@ void Translator::check_assumptions(const Vcpu& vcpu) {
     empty_cache();
 }
 
-std::uint32_t Translator::page_instance(Vcpu& vcpu, const Translation& where, AccessMode mode) {
-    std::uint64_t virtual_page = vcpu.rip >> 12;
+std::uint32_t Translator::page_instance(std::uint64_t rip, const Translation& where, AccessMode mode) {
+    std::uint64_t virtual_page = rip >> 12;
     std::uint32_t id = cache_.find_page(virtual_page, where.physical.page(), mode);
     if (id == no_page_instance) id = cache_.add_page(virtual_page, where.physical.page(), mode);
-    remember_exec(EngineFrame::of(vcpu), mode, vcpu.rip, id, where.global);
+    remember_exec(EngineFrame::of(vcpu_), mode, rip, id, where.global);
     return id;
 }
 
@@ -109,10 +111,10 @@ bool Translator::decode(std::span<const std::byte> bytes, std::uint64_t rip, Acc
 
 // The instructions from vcpu.rip to the end of a block; empty when the first is not for us.
 std::span<Instruction> Translator::decode_block(const Vcpu& vcpu, std::span<const std::byte> page,
-                                                AccessMode mode) {
+                                                AccessMode mode, std::size_t limit) {
     std::size_t offset = vcpu.rip & 0xfff;
     std::size_t count = 0;
-    while (count < instructions_.size() && offset < page.size()) {
+    while (count < limit && offset < page.size()) {
         Instruction& i = instructions_[count];
         std::size_t room = std::min<std::size_t>(page.size() - offset, ZYDIS_MAX_INSTRUCTION_LENGTH);
         if (!decode(page.subspan(offset, room), (vcpu.rip & ~0xfffull) + offset, mode, i)) break;
@@ -123,6 +125,32 @@ std::span<Instruction> Translator::decode_block(const Vcpu& vcpu, std::span<cons
     // The shadow of STI must be in its block.
     if (count > 0 && instructions_[count - 1].kind == Kind::Sti) instructions_[count - 1].kind = Kind::Step;
     return {instructions_.data(), count};
+}
+
+// The instruction at vcpu.rip, which crosses the end of the page: a block of its own. Empty when it is not
+// for us, or when fetching the rest faults: the single-step executor finds out how.
+std::span<Instruction> Translator::decode_crossing(Vcpu& vcpu, std::span<const std::byte> page,
+                                                   AccessMode mode, Translation& tail) {
+    std::array<std::byte, ZYDIS_MAX_INSTRUCTION_LENGTH> bytes;
+    std::size_t here = page_size - (vcpu.rip & 0xfff);
+    if (here >= bytes.size()) return {};
+    Trap trap;
+    GuestVirtual next{(vcpu.rip | 0xfff) + 1};
+    if (!vcpu.mmu->translate(next, Access::Execute, mode, tail, trap) || tail.host == nullptr) return {};
+    std::memcpy(bytes.data(), page.data() + (vcpu.rip & 0xfff), here);
+    std::memcpy(bytes.data() + here, tail.host, bytes.size() - here);
+    Instruction& i = instructions_.front();
+    bool decoded = decode(bytes, vcpu.rip, mode, i);
+    if (!decoded || i.raw.length <= here || i.kind == Kind::Sti) return {};
+    return {&i, 1};
+}
+
+void Translator::add_tail(Block& block, const Translation& tail) {
+    auto* stand_in = memory_->record<Block>();
+    stand_in->pfn = tail.physical.page();
+    stand_in->granules = CodePages::mask_of(0, block.offset + block.length - page_size);
+    stand_in->whole = &block;
+    cache_.add_tail(stand_in);
 }
 
 // Flags that may be read at `target` before they are written, looking a few instructions ahead. What was
@@ -166,7 +194,11 @@ Block* Translator::translate(Vcpu& vcpu, bool& step_instead, Variant variant) {
         empty_cache();
     }
     std::span<const std::byte> page{where.host - where.physical.page_offset(), page_size};
-    std::span<Instruction> instructions = decode_block(vcpu, page, mode);
+    if (variant == Variant::Crossing) limit = 1;
+    std::span<Instruction> instructions = decode_block(vcpu, page, mode, limit);
+    Translation tail;
+    bool crosses = instructions.empty();
+    if (crosses) instructions = decode_crossing(vcpu, page, mode, tail);
     step_instead = instructions.empty() || instructions.front().kind == Kind::Step;
     if (step_instead) return nullptr;
 
@@ -174,12 +206,14 @@ Block* Translator::translate(Vcpu& vcpu, bool& step_instead, Variant variant) {
     auto* block = memory_->record<Block>();
     block->rip = vcpu.rip;
     block->pfn = where.physical.page();
-    block->page_id = page_instance(vcpu, where, mode);
+    block->page_id = page_instance(vcpu.rip, where, mode);
     block->offset = static_cast<std::uint16_t>(vcpu.rip & 0xfff);
     block->length = static_cast<std::uint16_t>(last.next_rip() - vcpu.rip);
     block->mode = mode;
     block->variant = variant;
-    block->granules = CodePages::mask_of(block->offset, block->length);
+    block->granules =
+        CodePages::mask_of(block->offset, std::min<std::uint64_t>(block->length, page_size - block->offset));
+    if (crosses) block->tail_page_id = page_instance((vcpu.rip | 0xfff) + 1, tail, mode);
 
     Lowering::Edges edges{every_flag, every_flag};
     bool direct =
@@ -201,6 +235,7 @@ Block* Translator::translate(Vcpu& vcpu, bool& step_instead, Variant variant) {
                                                                                edges);
     cache_.add(block);
     PerfMap::add(block->frame_entry, block->code_end, "", mode, block->rip);
+    if (crosses) add_tail(*block, tail);
     guest_instructions_ += instructions.size();
     return block;
 }

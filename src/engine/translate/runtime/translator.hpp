@@ -58,6 +58,8 @@ public:
     // The block at vcpu.rip in the present mode, or null: not translated, or not mapped.
     Block* find(Vcpu& vcpu, Variant variant = Variant::Merged) noexcept;
     void link(BlockExit& exit, Block& to) noexcept;
+    // Is the page of `rip`, which is at `where`, the instance `id`? If so, guards know it from now on.
+    bool is_page(Vcpu& vcpu, std::uint64_t rip, const Translation& where, std::uint32_t id) noexcept;
     void remember_indirect(Vcpu& vcpu, Block& block) noexcept;
     // Where generated code goes on after vcpu.rip was set: a block, or out to the run loop.
     Onward go_on_at_rip(Vcpu& vcpu) noexcept;
@@ -92,9 +94,13 @@ private:
         return vcpu.cpl == 3 && (vcpu.system_flags & RFLAGS::AC) != 0 && (vcpu.paging.cr0 & CR0::AM) != 0;
     }
     void empty_cache();
-    std::uint32_t page_instance(Vcpu& vcpu, const Translation& where, AccessMode mode);
+    std::uint32_t page_instance(std::uint64_t rip, const Translation& where, AccessMode mode);
     bool decode(std::span<const std::byte> bytes, std::uint64_t rip, AccessMode mode, Instruction& out) const;
-    std::span<Instruction> decode_block(const Vcpu& vcpu, std::span<const std::byte> page, AccessMode mode);
+    std::span<Instruction> decode_crossing(Vcpu& vcpu, std::span<const std::byte> page, AccessMode mode,
+                                           Translation& tail);
+    void add_tail(Block& block, const Translation& tail);
+    std::span<Instruction> decode_block(const Vcpu& vcpu, std::span<const std::byte> page, AccessMode mode,
+                                        std::size_t limit);
     std::uint32_t peek_live(const Vcpu& vcpu, std::span<const std::byte> page, std::uint64_t target,
                             AccessMode mode, std::uint64_t& granules);
     void remember_exec(EngineFrame& frame, AccessMode mode, std::uint64_t rip, std::uint32_t id,
