@@ -33,13 +33,9 @@ bool Pin::pin_slowly(Context& context, std::uint64_t linear, bool read) {
     Access access = write_ ? Access::Write : Access::Read;
     part_[0].size = std::min(size_, static_cast<unsigned>(4096 - (linear & 0xfff)));
     part_[1].size = size_ - part_[0].size;
-    std::uint64_t address = linear;
-    for (Part& part : part_) {
-        if (part.size == 0) break;
-        if (!mmu.translate(GuestVirtual{address}, access, context.mode, part.where, context.trap))
-            return false;
-        address += part.size;
-    }
+    if (!mmu.translate_range(GuestVirtual{linear}, size_, access, context.mode, part_[0].where,
+                             part_[1].where, context.trap))
+        return false;
     if (part_[1].size == 0 && part_[0].where.host != nullptr) {
         pointer_ = part_[0].where.host;
         return true;
