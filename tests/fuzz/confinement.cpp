@@ -137,7 +137,7 @@ bool Proof::go_to(HostCode target, std::size_t next) {
         leaves();
         return reg(scratch0).is_guests();
     }
-    if (target == translator_.thunks().call) return call(next);
+    if (target == translator_.thunks().call || target == translator_.thunks().call_outside) return call(next);
     if (target == block_.frame_entry) {
         leaves();
         return true;
@@ -162,21 +162,28 @@ bool Proof::call(std::size_t next) {
         return site.resume == origin_ + probe.resume && probe.resume != 0 && site.size == probe.size() &&
                site.access == probe.access;
     }
-    if (site.resume == origin_ + next) resume_here(record.function);
+    if (site.resume == origin_ + next) resume_here(site);
     return true;
 }
-// A helper did the instruction; what it may have changed is forgotten.
-void Proof::resume_here(CallbackFunction function) {
-    bool resumes = function == push_flags || function == string_instruction || function == write_fs_base ||
-                   function == write_gs_base;
-    if (!resumes) return;
+// A helper did the instruction, or its part of it; what it may have changed is forgotten.
+void Proof::resume_here(const Site& site) {
+    const ResumingHelper* helper = resuming_helper(site.function);
+    if (helper == nullptr) return;
     reachable_ = true;
     forget(scratch0);
     forget(scratch1);
-    if (function == push_flags) forget(rsp);
-    if (function == string_instruction) {
-        for (int n : {1, 6, 7}) forget(n);
+    for (int n = 0; n < 16; ++n) {
+        if ((helper->changes >> n & 1) != 0) forget(n);
     }
+    if (helper->region == 0 && !helper->operand) return;
+    // r10 is the host address of bytes that the helper has checked, or of a copy of them, and r11 is zero: as
+    // good as the end of a probe.
+    std::uint32_t id = next_id_++;
+    std::int64_t size = helper->operand ? site.size : helper->region;
+    probes_[id] = {.access = site.access, .limit = 4096 - size};
+    reg(scratch0) = {.kind = Kind::Bounded, .id = id};
+    reg(scratch1) = {.kind = Kind::HostPage, .id = id};
+    if (!helper->operand) reg(scratch0) = {.kind = Kind::Host, .id = id};
 }
 
 std::string unproven(const Translator& translator, const Block& block) {

@@ -105,6 +105,8 @@ constexpr Field fields[] = {
     {offsetof(Vcpu, paging), sizeof(PagingState), false},
     {offsetof(Vcpu, cr2), 8, false},
     {offsetof(Vcpu, tsc_offset), 8, false},
+    {offsetof(Vcpu, tsc_aux), 4, false},
+    {engine + offsetof(EngineFrame, component_mask), 4, false},
     {engine + offsetof(EngineFrame, exec_id), sizeof(EngineFrame::exec_id), false},
 };
 
@@ -125,7 +127,11 @@ bool HostInstruction::writes_flags() const {
 }
 
 std::string objection(const HostInstruction& i) {
-    bool may_be = i.raw.mnemonic == ZYDIS_MNEMONIC_RDTSC;  // any program may
+    bool may_be = i.raw.mnemonic == ZYDIS_MNEMONIC_RDTSC ||    // any program may
+                  i.raw.mnemonic == ZYDIS_MNEMONIC_RDTSCP ||   // ... and rcx is overwritten
+                  i.raw.mnemonic == ZYDIS_MNEMONIC_XSAVE ||    // x87, SSE and AVX state is the guest's, and
+                  i.raw.mnemonic == ZYDIS_MNEMONIC_XSAVE64 ||  // the mask in eax leaves the rest alone
+                  i.raw.mnemonic == ZYDIS_MNEMONIC_XRSTOR || i.raw.mnemonic == ZYDIS_MNEMONIC_XRSTOR64;
     if (!may_be && (is_forbidden_category(i.raw.meta.category) || is_forbidden(i.raw.mnemonic)))
         return "forbidden instruction";
     if ((i.raw.attributes & ZYDIS_ATTRIB_IS_PRIVILEGED) != 0) return "privileged instruction";

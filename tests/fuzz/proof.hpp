@@ -10,6 +10,7 @@
 #include "confinement.hpp"
 #include "engine/translate/decode/registers.hpp"
 #include "host_instruction.hpp"
+#include "resuming_helper.hpp"
 
 #include <fmt/core.h>
 
@@ -138,7 +139,7 @@ private:
     bool jump_conditional();
     bool go_to(translate::HostCode target, std::size_t next);
     bool call(std::size_t next);
-    void resume_here(translate::CallbackFunction function);
+    void resume_here(const translate::Site& site);
 
     const translate::Translator& translator_;
     const translate::Block& block_;
