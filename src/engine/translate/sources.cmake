@@ -27,8 +27,10 @@ set(TRANSLATE_SOURCES
   translate/analyse/merge.cpp
   translate/cache/block_cache.cpp
   translate/cache/code_memory.cpp
+  translate/decode/classification.cpp
   translate/decode/decoder.cpp
   translate/decode/flag_effects.cpp
+  translate/decode/kind.cpp
   translate/decode/registers.cpp
   translate/engine.cpp
   translate/lower/block.cpp
