@@ -97,7 +97,7 @@ struct alignas(4096) Vcpu {
     alignas(4096) Tlb tlb;
 
     // Memory of the engine that runs this vCPU, at a constant distance from the frame; not guest state.
-    static constexpr std::size_t engine_area_size = 256 * 1024;
+    static constexpr std::size_t engine_area_size = 1024 * 1024;
     alignas(4096) std::array<std::byte, engine_area_size> engine_area{};
 
     TrapCounts traps;

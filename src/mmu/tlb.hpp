@@ -31,7 +31,7 @@ static_assert(offsetof(TlbEntry, write_tag) == 8 && offsetof(TlbEntry, host_page
               "generated code addresses these fields");
 
 struct Tlb {
-    static constexpr unsigned entry_bits = 10;
+    static constexpr unsigned entry_bits = 12;
     static constexpr unsigned entry_count = 1u << entry_bits;
 
     using Array = std::array<TlbEntry, entry_count>;

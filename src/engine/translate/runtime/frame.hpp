@@ -39,9 +39,9 @@ struct Bounce {
 };
 
 struct EngineFrame {
-    static constexpr unsigned jump_cache_bits = 13;
+    static constexpr unsigned jump_cache_bits = 15;
     static constexpr unsigned jump_cache_size = 1u << jump_cache_bits;
-    static constexpr unsigned exec_slots = 1024;
+    static constexpr unsigned exec_slots = 4096;
 
     std::uint64_t host_rsp = 0;  // of the run loop, while generated code runs
     std::uint64_t entry = 0;     // where enter() jumps to
