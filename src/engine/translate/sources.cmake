@@ -48,6 +48,7 @@ set(TRANSLATE_SOURCES
 set(TRANSLATE_TEST_SOURCES
   translate/analyse/flags_test.cpp
   translate/analyse/merge_test.cpp
+  translate/decode/code_window_test.cpp
   translate/emit/assembler_test.cpp
   translate/runtime/code_cache_test.cpp
   translate/runtime/perf_map_test.cpp)

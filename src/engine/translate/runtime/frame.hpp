@@ -63,6 +63,8 @@ struct EngineFrame {
     std::uint32_t host_mxcsr = 0x1f80;
     BlockExit* leave_exit = nullptr;  // with Leave::Translate: the exit to link, or null
     Bounce bounce;
+    // A private copy of the area that XRSTOR loads: what has been checked is what gets loaded.
+    alignas(64) std::array<std::byte, Vcpu::xsave_size> vector_area{};
 
     // With Options::counted, how many instructions this vCPU has executed, as StepExecutor::units() counts
     // them; exact at rest. Without it they are garbage.

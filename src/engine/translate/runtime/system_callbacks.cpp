@@ -92,7 +92,7 @@ Onward write_model_specific(Vcpu& vcpu, Callback& record, std::uint64_t) noexcep
 
 namespace {
 
-constexpr unsigned area_size = 832;  // of x87, SSE and AVX state
+constexpr unsigned area_size = Vcpu::xsave_size;
 constexpr unsigned header_offset = 512;
 constexpr unsigned header_words = 8;  // XSTATE_BV, XCOMP_BV and six that must be zero
 constexpr unsigned mxcsr_offset = 24;
@@ -121,11 +121,16 @@ Onward save_vectors(Vcpu& vcpu, Callback& record, std::uint64_t address) noexcep
 }
 
 // Everything that XRSTOR faults on is left to the single-step executor, and so is what the host's processor
-// would take but ours has not: components outside the guest's XCR0, the compacted form.
+// would take but ours has not: components outside the guest's XCR0, the compacted form. Checked and loaded is
+// a copy: the guest's memory may change in between.
 Onward restore_vectors(Vcpu& vcpu, Callback& record, std::uint64_t address) noexcept {
     auto& site = static_cast<Site&>(record);
-    std::byte* area = ordinary_area(vcpu, site, address);
-    if (area == nullptr) return leave_to_step(vcpu, site);
+    const std::byte* from = ordinary_area(vcpu, site, address);
+    if (from == nullptr) return leave_to_step(vcpu, site);
+    std::byte* area = EngineFrame::of(vcpu).vector_area.data();
+    std::byte* to = area;
+    std::uint64_t count = area_size / 8;
+    asm volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(count) : : "memory");
     std::uint64_t odd = 0;
     for (unsigned n = 0; n < header_words; ++n) {
         std::uint64_t word;

@@ -110,14 +110,13 @@ bool Translator::decode(std::span<const std::byte> bytes, std::uint64_t rip, Acc
 }
 
 // The instructions from vcpu.rip to the end of a block; empty when the first is not for us.
-std::span<Instruction> Translator::decode_block(const Vcpu& vcpu, std::span<const std::byte> page,
-                                                AccessMode mode, std::size_t limit) {
+std::span<Instruction> Translator::decode_block(const Vcpu& vcpu, AccessMode mode, std::size_t limit) {
     std::size_t offset = vcpu.rip & 0xfff;
     std::size_t count = 0;
-    while (count < limit && offset < page.size()) {
+    while (count < limit && offset < page_size) {
         Instruction& i = instructions_[count];
-        std::size_t room = std::min<std::size_t>(page.size() - offset, ZYDIS_MAX_INSTRUCTION_LENGTH);
-        if (!decode(page.subspan(offset, room), (vcpu.rip & ~0xfffull) + offset, mode, i)) break;
+        auto bytes = window_.bytes(offset, ZYDIS_MAX_INSTRUCTION_LENGTH);
+        if (!decode(bytes, (vcpu.rip & ~0xfffull) + offset, mode, i)) break;
         ++count;
         offset += i.raw.length;
         if (ends_block(i.kind)) break;
@@ -129,15 +128,14 @@ std::span<Instruction> Translator::decode_block(const Vcpu& vcpu, std::span<cons
 
 // The instruction at vcpu.rip, which crosses the end of the page: a block of its own. Empty when it is not
 // for us, or when fetching the rest faults: the single-step executor finds out how.
-std::span<Instruction> Translator::decode_crossing(Vcpu& vcpu, std::span<const std::byte> page,
-                                                   AccessMode mode, Translation& tail) {
+std::span<Instruction> Translator::decode_crossing(Vcpu& vcpu, AccessMode mode, Translation& tail) {
     std::array<std::byte, ZYDIS_MAX_INSTRUCTION_LENGTH> bytes;
     std::size_t here = page_size - (vcpu.rip & 0xfff);
     if (here >= bytes.size()) return {};
     Trap trap;
     GuestVirtual next{(vcpu.rip | 0xfff) + 1};
     if (!vcpu.mmu->translate(next, Access::Execute, mode, tail, trap) || tail.host == nullptr) return {};
-    std::memcpy(bytes.data(), page.data() + (vcpu.rip & 0xfff), here);
+    std::memcpy(bytes.data(), window_.bytes(vcpu.rip & 0xfff, here).data(), here);
     std::memcpy(bytes.data() + here, tail.host, bytes.size() - here);
     Instruction& i = instructions_.front();
     bool decoded = decode(bytes, vcpu.rip, mode, i);
@@ -155,17 +153,16 @@ void Translator::add_tail(Block& block, const Translation& tail) {
 
 // Flags that may be read at `target` before they are written, looking a few instructions ahead. What was
 // looked at is added to `granules`, so that a change there discards the block that relied on it.
-std::uint32_t Translator::peek_live(const Vcpu& vcpu, std::span<const std::byte> page, std::uint64_t target,
-                                    AccessMode mode, std::uint64_t& granules) {
+std::uint32_t Translator::peek_live(const Vcpu& vcpu, std::uint64_t target, AccessMode mode,
+                                    std::uint64_t& granules) {
     if ((target ^ vcpu.rip) >> 12 != 0) return every_flag;
     std::size_t offset = target & 0xfff;
     std::uint32_t live = 0;
     std::uint32_t killed = 0;
     Instruction i;
-    for (unsigned n = 0; n < peek_limit && offset < page.size() && (live | killed) != every_flag; ++n) {
-        std::size_t room = std::min<std::size_t>(page.size() - offset, ZYDIS_MAX_INSTRUCTION_LENGTH);
+    for (unsigned n = 0; n < peek_limit && offset < page_size && (live | killed) != every_flag; ++n) {
         std::uint64_t rip = (target & ~0xfffull) + offset;
-        if (!decode(page.subspan(offset, room), rip, mode, i)) break;
+        if (!decode(window_.bytes(offset, ZYDIS_MAX_INSTRUCTION_LENGTH), rip, mode, i)) break;
         i.live_after = 0;
         live |= analyse_flags({&i, 1}, 0, options_.flags) & ~killed;
         killed |= i.flags.written;
@@ -193,12 +190,12 @@ Block* Translator::translate(Vcpu& vcpu, bool& step_instead, Variant variant) {
         memory_->record_left() < room_for(records_per_instruction, limit)) {
         empty_cache();
     }
-    std::span<const std::byte> page{where.host - where.physical.page_offset(), page_size};
+    window_.open(where.host - where.physical.page_offset());
     if (variant == Variant::Crossing) limit = 1;
-    std::span<Instruction> instructions = decode_block(vcpu, page, mode, limit);
+    std::span<Instruction> instructions = decode_block(vcpu, mode, limit);
     Translation tail;
     bool crosses = instructions.empty();
-    if (crosses) instructions = decode_crossing(vcpu, page, mode, tail);
+    if (crosses) instructions = decode_crossing(vcpu, mode, tail);
     step_instead = instructions.empty() || instructions.front().kind == Kind::Step;
     if (step_instead) return nullptr;
 
@@ -219,8 +216,8 @@ Block* Translator::translate(Vcpu& vcpu, bool& step_instead, Variant variant) {
     bool direct =
         last.kind == Kind::JumpDirect || last.kind == Kind::JumpConditional || last.kind == Kind::CallDirect;
     bool falls = last.kind == Kind::JumpConditional || !ends_block(last.kind) || last.kind == Kind::StacClac;
-    if (direct) edges.taken_live = peek_live(vcpu, page, last.branch_target(), mode, block->granules);
-    if (falls) edges.next_live = peek_live(vcpu, page, last.next_rip(), mode, block->granules);
+    if (direct) edges.taken_live = peek_live(vcpu, last.branch_target(), mode, block->granules);
+    if (falls) edges.next_live = peek_live(vcpu, last.next_rip(), mode, block->granules);
     std::uint32_t live_out = direct && !falls ? edges.taken_live
                              : direct         ? edges.taken_live | edges.next_live
                              : falls          ? edges.next_live

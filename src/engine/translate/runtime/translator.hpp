@@ -9,6 +9,7 @@
 #include "engine/translate/analyse/flags.hpp"
 #include "engine/translate/cache/block_cache.hpp"
 #include "engine/translate/cache/code_memory.hpp"
+#include "engine/translate/decode/code_window.hpp"
 #include "engine/translate/decode/instruction.hpp"
 #include "engine/translate/lower/lowering.hpp"
 #include "engine/translate/runtime/thunks.hpp"
@@ -96,13 +97,10 @@ private:
     void empty_cache();
     std::uint32_t page_instance(std::uint64_t rip, const Translation& where, AccessMode mode);
     bool decode(std::span<const std::byte> bytes, std::uint64_t rip, AccessMode mode, Instruction& out) const;
-    std::span<Instruction> decode_crossing(Vcpu& vcpu, std::span<const std::byte> page, AccessMode mode,
-                                           Translation& tail);
+    std::span<Instruction> decode_crossing(Vcpu& vcpu, AccessMode mode, Translation& tail);
     void add_tail(Block& block, const Translation& tail);
-    std::span<Instruction> decode_block(const Vcpu& vcpu, std::span<const std::byte> page, AccessMode mode,
-                                        std::size_t limit);
-    std::uint32_t peek_live(const Vcpu& vcpu, std::span<const std::byte> page, std::uint64_t target,
-                            AccessMode mode, std::uint64_t& granules);
+    std::span<Instruction> decode_block(const Vcpu& vcpu, AccessMode mode, std::size_t limit);
+    std::uint32_t peek_live(const Vcpu& vcpu, std::uint64_t target, AccessMode mode, std::uint64_t& granules);
     void remember_exec(EngineFrame& frame, AccessMode mode, std::uint64_t rip, std::uint32_t id,
                        bool global) noexcept;
 
@@ -114,6 +112,7 @@ private:
     Thunks thunks_;
     std::size_t code_mark_ = 0;
     Decoder decoder_;
+    CodeWindow window_;
     Assumptions assumptions_;
     std::vector<Instruction> instructions_;
     std::vector<FaultPoint> fault_points_;
