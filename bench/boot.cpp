@@ -15,6 +15,7 @@
 #include <array>
 #include <cstdio>
 #include <cstdlib>
+#include <exception>
 #include <string>
 #include <vector>
 
@@ -40,6 +41,7 @@ struct Summary {
 
 Summary summary(const std::vector<Boot>& boots, double Boot::*figure) {
     std::vector<double> values;
+    values.reserve(boots.size());
     for (const Boot& boot : boots) values.push_back(boot.*figure);
     std::sort(values.begin(), values.end());
     std::size_t middle = values.size() / 2;
@@ -123,7 +125,7 @@ int measure(const Options& options) {
     return 0;
 }
 
-int main(int argc, char** argv) {
+int start(int argc, char** argv) {
     Options options;
     const std::array<option, 9> known{{{"undercroft", required_argument, nullptr, 'u'},
                                        {"kernel", required_argument, nullptr, 'k'},
@@ -159,4 +161,11 @@ int main(int argc, char** argv) {
 }  // namespace
 }  // namespace undercroft::bench
 
-int main(int argc, char** argv) { return undercroft::bench::main(argc, argv); }
+int main(int argc, char** argv) {
+    try {
+        return undercroft::bench::start(argc, argv);
+    } catch (const std::exception& error) {  // of fmt: standard output is closed or full
+        std::fprintf(stderr, "bench/boot: %s\n", error.what());
+        return 1;
+    }
+}

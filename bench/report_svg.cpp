@@ -97,11 +97,13 @@ std::string svg(const Results& results) {
     double bottom = top + row_height * static_cast<double>(all.size());
     double whole_width = left + plot + right;
     std::string picture = fmt::format(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0} {1}\" width=\"{0}\" height=\"{1}\" "
-        "font-family=\"sans-serif\" font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" "
-        "fill=\"#fff\"/>\n",
+        R"(<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {0} {1}" width="{0}" height="{1}" )"
+        R"(font-family="sans-serif" font-size="12">)"
+        "\n"
+        R"(<rect width="100%" height="100%" fill="#fff"/>)"
+        "\n",
         whole_width, bottom + 16);
-    picture += text(12, 24, "start", "Programs in a guest", " font-size=\"16\" font-weight=\"bold\"");
+    picture += text(12, 24, "start", "Programs in a guest", R"( font-size="16" font-weight="bold")");
     picture += caption(results);
     picture += grid(scale, most, bottom);
     double y = top;

@@ -21,7 +21,7 @@ int complain(std::string message) {
 
 }  // namespace
 
-int main(int argc, char** argv) {
+int start(int argc, char** argv) {
     CLI::App app{"Undercroft runs an unmodified 64-bit Linux in an ordinary process: no /dev/kvm, no root.",
                  "undercroft"};
     app.set_version_flag("--version", UNDERCROFT_VERSION);

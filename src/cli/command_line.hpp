@@ -12,6 +12,7 @@ inline constexpr int exit_host = 1;     // the host failed meanwhile: the consol
 inline constexpr int exit_usage = 2;    // what the user gave cannot be used
 inline constexpr int exit_reset = 3;    // the guest reset or triple-faulted
 
-int main(int argc, char** argv);
+// The program, from its arguments to its exit status.
+int start(int argc, char** argv);
 
 }  // namespace undercroft::cli

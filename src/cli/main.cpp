@@ -18,5 +18,5 @@ void open_standard_descriptors() {
 
 int main(int argc, char** argv) {
     open_standard_descriptors();
-    return undercroft::cli::main(argc, argv);
+    return undercroft::cli::start(argc, argv);
 }

@@ -34,7 +34,7 @@ bool read_gate(Vcpu& vcpu, std::uint16_t selector, Gate& gate, Trap& trap) noexc
     std::uint64_t address = 0;
     if (!locate_descriptor(vcpu, selector, 16, address)) return raise(trap, Vector::GP, error);
     if (!read_system(vcpu, address, gate, trap)) return false;
-    unsigned dpl = static_cast<unsigned>(Gate::DPL::get(gate.low));
+    auto dpl = static_cast<unsigned>(Gate::DPL::get(gate.low));
     bool reserved = Bits<44, 40>::get(gate.high) != 0;
     if (dpl < vcpu.cpl || (selector & 3u) > dpl || reserved) return raise(trap, Vector::GP, error);
     return Gate::P::get(gate.low) != 0 ? true : raise(trap, Vector::NP, error);

@@ -23,6 +23,7 @@ class ZeroedArray {
                   "zero bytes are a value");
 
 public:
+    // NOLINTNEXTLINE(bugprone-sizeof-expression): T may well be a pointer
     explicit ZeroedArray(std::uint64_t count) : block_{std::calloc(count * sizeof(T) + cache_line, 1)} {
         CHECK(block_ != nullptr, "no memory for a table");
         auto start = reinterpret_cast<std::uintptr_t>(block_.get());

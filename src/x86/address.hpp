@@ -24,7 +24,7 @@ public:
 
     constexpr Address operator+(std::uint64_t bytes) const { return Address{value_ + bytes}; }
     constexpr std::uint64_t operator-(Address other) const { return value_ - other.value_; }
-    constexpr auto operator<=>(const Address&) const = default;
+    constexpr auto operator<=>(const Address&) const = default;  // NOLINT(modernize-use-nullptr)
 
 private:
     std::uint64_t value_ = 0;

@@ -57,9 +57,9 @@ TEST(Boot, KernelStarts) {
 TEST(Boot, EnginesAgreeInEarlyStart) {
     NEED_GUEST(Image::Plain);
     GuestProcess guest{run_script("poweroff")};
-    EXPECT_TRUE(guest.wait_for("Linux version 6.1", 100)) << CONSOLE(guest);
+    EXPECT_TRUE(guest.wait_for("Linux version 6.1", patience(10))) << CONSOLE(guest);
     guest.terminate();
-    guest.wait_for_exit(20);
+    guest.wait_for_exit(patience(2));
     EXPECT_EQ(guest.errors().find("differ"), std::string::npos) << CONSOLE(guest);
 }
 
@@ -80,13 +80,13 @@ TEST(Boot, PanicResets) {
 TEST(Boot, RebootOptionStartsAgain) {
     NEED_GUEST(Image::Plain);
     std::vector<std::string> arguments = run_script("reboot");
-    arguments.push_back("--reboot");
+    arguments.emplace_back("--reboot");
     GuestProcess guest{arguments};
     for (int boot = 0; boot < 3; ++boot)
         ASSERT_TRUE(guest.wait_for("undercroft: init reached at ", patience(60)))
             << "boot " << boot << ": " << CONSOLE(guest);
     guest.terminate();
-    EXPECT_NE(guest.wait_for_exit(10), 0);
+    EXPECT_NE(guest.wait_for_exit(patience(10)), 0);
 }
 
 TEST(Boot, ShellTakesCommands) {
@@ -109,7 +109,7 @@ TEST(Boot, ShellTakesCommands) {
 TEST(Boot, StatisticsNameWhatAGuestDid) {
     NEED_GUEST(Image::Plain);
     std::vector<std::string> arguments = run_script("poweroff");
-    arguments.push_back("--stats");
+    arguments.emplace_back("--stats");
     GuestProcess guest{arguments};
     ASSERT_EQ(guest.wait_for_exit(patience(60)), 0) << CONSOLE(guest);
     for (const char* figure :

@@ -28,7 +28,7 @@ TEST(Console, InputFloodArrivesWhole) {
     NEED_GUEST(Image::Tests);
     std::string bytes = setting("UNDERCROFT_BYTES", "1048576");
     GuestProcess guest{run_script("flood-in", Image::Tests, "undercroft.bytes=" + bytes)};
-    ASSERT_TRUE(guest.wait_for("undercroft: send ", patience(60)) && guest.wait_for("\n", 10))
+    ASSERT_TRUE(guest.wait_for("undercroft: send ", patience(60)) && guest.wait_for("\n", patience(10)))
         << guest.output();
     guest.send(flood(std::stoull(bytes)));
     EXPECT_TRUE(guest.wait_for("RESULT flood.in PASS", patience(120))) << guest.output();
@@ -39,7 +39,8 @@ TEST(Console, OutputFloodArrivesWhole) {
     NEED_GUEST(Image::Tests);
     std::string bytes = setting("UNDERCROFT_BYTES", "104857600");
     GuestProcess guest{run_script("flood-out", Image::Tests, "undercroft.bytes=" + bytes)};
-    ASSERT_TRUE(guest.wait_for("undercroft: flood begins", patience(60)) && guest.wait_for("\n", 10))
+    ASSERT_TRUE(guest.wait_for("undercroft: flood begins", patience(60)) &&
+                guest.wait_for("\n", patience(10)))
         << guest.output();
     std::size_t begin = guest.position();
     ASSERT_TRUE(guest.wait_for("undercroft: flood ends", patience(600)))

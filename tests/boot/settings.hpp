@@ -47,8 +47,9 @@ inline std::vector<std::string> run_script(const std::string& script, Image imag
             setting("UNDERCROFT_ENGINE", "translate")};
 }
 
-// The others are an order of magnitude slower, or more.
+// The other engines are an order of magnitude slower, or more; and so are programs with sanitizers.
 inline double patience(double seconds) {
+    seconds *= TEST_PATIENCE;
     return setting("UNDERCROFT_ENGINE", "translate") != "translate" ? seconds * 10 : seconds;
 }
 

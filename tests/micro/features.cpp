@@ -114,7 +114,7 @@ void micro_main() {
     if (cpuid(7).ebx & 1) write_cr4(cr4 |= CR4::FSGSBASE);
     asm volatile("fninit");
 
-#define PROMISE(name, leaf, part, bit, text) promise(#name, cpuid(leaf).part >> bit & 1, name);
+#define PROMISE(name, leaf, part, bit, text) promise(#name, cpuid(leaf).part >> (bit)&1, name);
     FEATURES(PROMISE)
     if (xsave_shown) {
         const u32 more = cpuid(0xd, 1).eax;

@@ -85,7 +85,7 @@ void bad() {
         refuses("PAT: type 3", Msr::IA32_PAT, 3ull << 8 * entry);
         refuses("PAT: type 8", Msr::IA32_PAT, 8ull << 8 * entry);
     }
-    for (const unsigned bit : {1, 7, 9, 12, 13, 14, 15, 31, 63})
+    for (const unsigned bit : {1u, 7u, 9u, 12u, 13u, 14u, 15u, 31u, 63u})
         refuses("EFER: reserved bit", Msr::IA32_EFER, rdmsr(Msr::IA32_EFER) | 1ull << bit);
     refuses("EFER: LME with paging", Msr::IA32_EFER, rdmsr(Msr::IA32_EFER) & ~EFER::LME);
     refuses("DEBUGCTL: reserved bits", Msr::IA32_DEBUGCTL, 4);

@@ -111,7 +111,7 @@ u64 random_address() {
 }
 
 void mutate() {
-    const unsigned level = static_cast<unsigned>(1 + random() % 4);
+    const auto level = static_cast<unsigned>(1 + random() % 4);
     if (level == 4) {
         reinterpret_cast<u64*>(read_cr3() & frame_mask)[region >> 39] = random_entry(4) | (one_in(3) ? 0 : P);
     } else {

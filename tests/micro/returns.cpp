@@ -13,7 +13,7 @@ using namespace micro;
 
 FRAGMENT(interrupt_return, AT "iretq");
 FRAGMENT(system_return, AT "sysretq");
-FRAGMENT(system_return32, AT "sysretd");
+FRAGMENT(system_return32, AT ".byte 0x0f, 0x07");  // clang 14 has no name for it
 FRAGMENT(call_register, AT "call rax");
 FRAGMENT(call_memory, AT "call [rdi]");
 FRAGMENT(jump_register, AT "jmp rax");
@@ -115,7 +115,7 @@ void near_branches() {
 // What docs/machine.md says of 0x80000021.EAX[6]: a null selector clears the base.
 void null_selectors() {
     Registers in;
-    for (const u64 selector : {0, 1, 2, 3}) {
+    for (const u64 selector : {0u, 1u, 2u, 3u}) {
         in.rcx = selector;
         wrmsr(Msr::IA32_FS_BASE, 0x1234000);
         wrmsr(Msr::IA32_GS_BASE, 0x5678000);

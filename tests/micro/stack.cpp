@@ -104,9 +104,10 @@ Outcome with_stack(Tally& tally, const void* code, int from, int written) {
     const Outcome out = run(code, registers);
     tally.expect(out.vector, done_vector, base);
     const int top = static_cast<int>(base - address(bytes)) + from;
-    for (int i = 0; i < static_cast<int>(sizeof bytes); ++i)
-        if (i < top - written || i >= top)
-            tally.expect(bytes[i], before[i], base, static_cast<u64>(i - top + from));
+    for (int i = 0; i < static_cast<int>(sizeof bytes); ++i) {
+        const int offset = i - top + from;
+        if (i < top - written || i >= top) tally.expect(bytes[i], before[i], base, static_cast<u64>(offset));
+    }
     return out;
 }
 

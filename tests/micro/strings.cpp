@@ -192,7 +192,7 @@ void long_runs() {
     constexpr u64 from = window + 0x100000, to = window + 0x200000;
     constexpr unsigned pages = 16;
     u8* frames[2 * pages];
-    for (unsigned i = 0; i < 2 * pages; ++i) frames[i] = allocate_page();
+    for (u8*& frame : frames) frame = allocate_page();
     for (unsigned i = 0; i < pages; ++i) {
         map(from + i * 4096, frames[(i * 5) % pages], kernel_page);
         map(to + i * 4096, frames[pages + (i * 7) % pages], kernel_page);

@@ -45,7 +45,7 @@ protected:
 std::string address(std::uint64_t rip) { return fmt::format("at rip {:#x}", rip); }
 
 TEST_F(Lockstep, EnginesAgree) {
-    for (std::uint64_t every : {0, 1, 5, 1000}) {
+    for (std::uint64_t every : {0u, 1u, 5u, 1000u}) {
         load_loop();
         machine.vcpu.activity = Activity::Running;
         EXPECT_EQ(run({.every = every}), Exit::Halt) << engine->failure();

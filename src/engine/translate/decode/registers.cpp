@@ -11,7 +11,7 @@ int gpr_number(ZydisRegister reg) {
         case ZYDIS_REGCLASS_GPR8: {
             // al cl dl bl, then ah ch dh bh, then spl bpl sil dil, then r8b..
             int id = ZydisRegisterGetId(reg);
-            return id < 4 ? id : id < 8 ? id - 4 : id - 4;
+            return id < 4 ? id : id - 4;
         }
         default: return -1;
     }
