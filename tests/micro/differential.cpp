@@ -103,8 +103,10 @@ void micro_main() {
 
     if (!start_interruptions()) return;
     Tally tally{"the same under interrupts"};
-    for (unsigned program = 0; program < programs; ++program)
-        tally.expect(run_program(program, newer, faulted), hashes[program], program);
+    // Again while there were few: a host that is busy elsewhere merges the timer's interrupts.
+    for (unsigned round = 0; round < 20 && interruptions() <= 100; ++round)
+        for (unsigned program = 0; program < programs; ++program)
+            tally.expect(run_program(program, newer, faulted), hashes[program], program);
     print_line("# interrupts: ", u64{interruptions()});
     check("there were interrupts", interruptions() > 100);
 }
