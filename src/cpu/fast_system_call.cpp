@@ -71,7 +71,10 @@ bool sysenter(Vcpu& vcpu, Trap& trap) noexcept {
 }
 
 bool sysexit(Vcpu& vcpu, OperandSize size, Trap& trap) noexcept {
-    if (vcpu.long_mode() && vcpu.cpuid->is_amd()) return raise(trap, Vector::UD);
+    if (vcpu.long_mode() && vcpu.cpuid->is_amd()) {
+        if (!require_cpl0(vcpu, trap)) return false;
+        return raise(trap, Vector::UD);
+    }
     if (!protected_mode(vcpu) || (vcpu.sysenter_cs & 0xfffc) == 0) return raise(trap, Vector::GP, 0);
     if (!require_cpl0(vcpu, trap)) return false;
     bool to_64bit = size == OperandSize::Qword;

@@ -85,7 +85,10 @@ TEST_F(SystemCall, SysenterInLongModeIsIntelsOnly) {
     vcpu.sysenter_eip = 0xffffffff80002000;
     become_user32();
     refuses(Vector::UD, {}, [&] { return sysenter(vcpu, trap); });
+    refuses(Vector::GP, 0, [&] { return sysexit(vcpu, OperandSize::Dword, trap); });  // CPL 3, first of all
+    vcpu.cpl = 0;
     refuses(Vector::UD, {}, [&] { return sysexit(vcpu, OperandSize::Dword, trap); });
+    vcpu.cpl = 3;
     vcpu.cpuid = &intel;
     ASSERT_TRUE(sysenter(vcpu, trap));
     EXPECT_EQ(vcpu.rip, 0xffffffff80002000u);

@@ -31,9 +31,27 @@ bool segment_allows(const Vcpu& vcpu, const Segment& segment, std::uint64_t offs
     return offset + size - 1 <= segment.limit;
 }
 
+// What an operand of this size has to be aligned to. Source: Intel SDM vol. 3A table 6-7; vectors of 32 bytes
+// as processors have it.
+unsigned checked_alignment(unsigned size) {
+    switch (size) {
+        case 2:
+        case 14:  // x87 environment and state, as 16-bit code has them
+        case 94: return 2;
+        case 4:
+        case 28:  // the same in 32 bits
+        case 108: return 4;
+        case 8:
+        case 10: return 8;
+        case 16:
+        case 32: return 16;
+        default: return 1;
+    }
+}
+
 bool misaligned_for_ac(const Vcpu& vcpu, std::uint64_t linear, unsigned size) {
-    return (linear & (size - 1)) != 0 && (size == 2 || size == 4 || size == 8) && vcpu.cpl == 3 &&
-           (vcpu.paging.cr0 & CR0::AM) != 0 && (vcpu.system_flags & RFLAGS::AC) != 0;
+    return (vcpu.system_flags & RFLAGS::AC) != 0 && vcpu.cpl == 3 && (vcpu.paging.cr0 & CR0::AM) != 0 &&
+           (linear & (checked_alignment(size) - 1)) != 0;
 }
 
 }  // namespace
@@ -86,6 +104,33 @@ bool read_linear_slowly(Context& context, std::uint64_t linear, unsigned size, s
 
 bool write_linear_slowly(Context& context, std::uint64_t linear, unsigned size, std::uint64_t value) {
     return context.vcpu.mmu->write(GuestVirtual{linear}, &value, size, context.mode, context.trap);
+}
+
+void blame_x87_part(Context& context, std::uint64_t linear, unsigned size, Access access) {
+    if (!is_amd(context.vcpu) || context.trap.vector == Vector::AC || !is_canonical(linear)) return;
+    if (misaligned_for_ac(context.vcpu, linear, size)) {
+        context.trap = Trap::fault(Vector::AC, 0);
+        return;
+    }
+    constexpr unsigned x87_register = 10;
+    unsigned word = size == x87_register ? 8 : size == 14 || size == 94 ? 2 : 4;
+    Mmu& mmu = *context.vcpu.mmu;
+    Trap first;
+    bool first_faults = !mmu.check(GuestVirtual{linear}, word, access, context.mode, first);
+    if (first_faults && first.vector == Vector::PF)
+        context.trap = first;
+    else if (context.trap.vector == Vector::PF && size != x87_register)
+        context.trap.address = linear + size - 1;
+}
+
+bool check_masked_store(Context& context, unsigned size) {
+    const Instruction& instruction = context.instruction;
+    if (!is_amd(context.vcpu)) return true;
+    for (unsigned done = 0; done < size; done += 8) {
+        std::uint64_t offset = (context.vcpu.reg(Gpr::Rdi) + done) & mask_of_size(instruction.address_size);
+        if (!check_segment(context, instruction.segment, offset, 8, Access::Write)) return false;
+    }
+    return true;
 }
 
 bool check_segment(Context& context, SegmentName segment, std::uint64_t offset, unsigned size,

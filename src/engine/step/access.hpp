@@ -7,12 +7,15 @@
 
 #pragma once
 
+#include "cpu/cpuid.hpp"
 #include "engine/step/context.hpp"
 
 #include <cstdint>
 #include <cstring>
 
 namespace undercroft {
+
+inline bool is_amd(const Vcpu& vcpu) { return vcpu.cpuid != nullptr && vcpu.cpuid->is_amd(); }
 
 // The linear address of `offset` (already truncated to the address size) in `segment`, checked for an access
 // of `size` bytes. Records data breakpoints.
@@ -30,6 +33,11 @@ std::uint64_t effective_address(const Context& context);
 inline void blame_segment(Context& context, SegmentName segment) {
     if (context.trap.vector == Vector::GP && segment == SegmentName::SS) context.trap.vector = Vector::SS;
 }
+
+// AMD's processors access large x87 operands in parts: a register's significand first; of an environment or
+// state the first word, then the last byte. Which fault that gives, when `context.trap` is the one of the
+// whole.
+void blame_x87_part(Context& context, std::uint64_t linear, unsigned size, Access access);
 
 [[nodiscard]] bool read_linear_slowly(Context& context, std::uint64_t linear, unsigned size,
                                       std::uint64_t& value);
@@ -96,6 +104,10 @@ inline void blame_segment(Context& context, SegmentName segment) {
 }
 [[nodiscard]] bool check_segment(Context& context, SegmentName segment, std::uint64_t offset, unsigned size,
                                  Access access);
+
+// AMD's masked byte stores check all of the operand, DS:rDI, in pieces of eight bytes, whatever the mask
+// leaves out.
+[[nodiscard]] bool check_masked_store(Context& context, unsigned size);
 
 // The memory operand as a value of 1..8 bytes, or as bytes.
 [[nodiscard]] bool read_memory(Context& context, unsigned size, std::uint64_t& value, std::uint64_t skip = 0);

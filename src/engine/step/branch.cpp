@@ -56,7 +56,15 @@ Outcome jump(Context& context) {
 Outcome call(Context& context) {
     if (is_far(context.instruction)) return call_far(context);
     std::uint64_t target = 0;
-    if (!branch_target(context, target) || !check_target(context, target)) return Outcome::Fault;
+    if (!branch_target(context, target)) return Outcome::Fault;
+    // AMD's processors look at the stack before they look at the target.
+    unsigned size = context.instruction.operand_size;
+    std::uint64_t down = ~std::uint64_t{size} + 1;
+    if (is_amd(context.vcpu) &&
+        !check_segment(context, SegmentName::SS, stack_offset(context.vcpu, down), size, Access::Write)) {
+        return Outcome::Fault;
+    }
+    if (!check_target(context, target)) return Outcome::Fault;
     if (!push(context, context.next_rip(), context.instruction.operand_size)) return Outcome::Fault;
     context.vcpu.rip = target;
     return Outcome::Jumped;

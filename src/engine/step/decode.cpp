@@ -4,7 +4,9 @@
 #include "base/check.hpp"
 #include "cpu/cpuid.hpp"
 #include "cpu/vcpu.hpp"
+#include "engine/absolute_operand.hpp"
 #include "engine/step/native_code.hpp"
+#include "engine/step/quirks.hpp"
 #include "engine/step/register_names.hpp"
 #include "engine/step/table.hpp"
 
@@ -115,9 +117,9 @@ Decoder::Decoder(NativeCode& native) : native_{native} {
 
 void Decoder::configure(const Vcpu& vcpu) {
     shown_ = shown_isa_sets(vcpu);
-    bool amd = vcpu.cpuid != nullptr && vcpu.cpuid->is_amd();
+    amd_ = vcpu.cpuid != nullptr && vcpu.cpuid->is_amd();
     for (ZydisDecoder& decoder : decoder_) {
-        ZydisDecoderEnableMode(&decoder, ZYDIS_DECODER_MODE_AMD_BRANCHES, amd ? ZYAN_TRUE : ZYAN_FALSE);
+        ZydisDecoderEnableMode(&decoder, ZYDIS_DECODER_MODE_AMD_BRANCHES, amd_ ? ZYAN_TRUE : ZYAN_FALSE);
         ZydisDecoderEnableMode(&decoder, ZYDIS_DECODER_MODE_MPX, ZYAN_FALSE);
         ZydisDecoderEnableMode(&decoder, ZYDIS_DECODER_MODE_CET, ZYAN_FALSE);
         ZydisDecoderEnableMode(&decoder, ZYDIS_DECODER_MODE_CLDEMOTE, ZYAN_FALSE);
@@ -141,12 +143,14 @@ DecodeStatus Decoder::decode(std::span<const std::uint8_t> bytes, CodeSize code_
     ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
     ZyanStatus status =
         ZydisDecoderDecodeFull(&decoder_for(code_size), bytes.data(), bytes.size(), &source, operands);
-    if (status == ZYDIS_STATUS_NO_MORE_DATA) return DecodeStatus::Incomplete;
+    if (status == ZYDIS_STATUS_NO_MORE_DATA)
+        return is_undefined_so_far(bytes, amd_) ? DecodeStatus::Undefined : DecodeStatus::Incomplete;
     if (status == ZYDIS_STATUS_INSTRUCTION_TOO_LONG) return DecodeStatus::TooLong;
     if (status == ZYDIS_STATUS_ILLEGAL_LOCK || status == ZYDIS_STATUS_BAD_REGISTER)
         return DecodeStatus::Undefined;
     if (!ZYAN_SUCCESS(status) || !shown_[source.meta.isa_set]) return DecodeStatus::Unknown;
 
+    correct_absolute_operand(source, {operands, source.operand_count});
     out = Instruction{};
     std::copy_n(bytes.begin(), source.length, out.bytes.begin());
     out.length = source.length;
@@ -158,6 +162,8 @@ DecodeStatus Decoder::decode(std::span<const std::uint8_t> bytes, CodeSize code_
     set_prefixes(out, source);
     set_operands(out, source, operands);
     out.memory.bit_string = moves_by_bit_offset(out);
+
+    if (!apply_quirks(source, amd_, out)) return DecodeStatus::Undefined;
 
     const TableEntry entry = handler_for(source, out);
     if (entry.handler == nullptr) return entry.undefined ? DecodeStatus::Undefined : DecodeStatus::Unknown;

@@ -41,6 +41,7 @@ private:
 
     NativeCode& native_;
     IsaSets shown_;
+    bool amd_ = false;
     ZydisDecoder decoder_[3];
 };
 

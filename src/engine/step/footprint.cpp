@@ -74,6 +74,22 @@ std::uint8_t needs_by_name(const ZydisDecodedInstruction& source) {
     return source.meta.category == ZYDIS_CATEGORY_X87_ALU ? Needs::X87 : std::uint8_t{0};
 }
 
+// The x87 instructions that run whatever exception is pending. Source: Intel SDM vol. 1 section 8.3.12.
+bool ignores_pending(ZydisMnemonic mnemonic) {
+    switch (mnemonic) {
+        case ZYDIS_MNEMONIC_FNINIT:
+        case ZYDIS_MNEMONIC_FNCLEX:
+        case ZYDIS_MNEMONIC_FNSTCW:
+        case ZYDIS_MNEMONIC_FNSTSW:
+        case ZYDIS_MNEMONIC_FNSTENV:
+        case ZYDIS_MNEMONIC_FNSAVE:
+        case ZYDIS_MNEMONIC_FENI8087_NOP:
+        case ZYDIS_MNEMONIC_FDISI8087_NOP:
+        case ZYDIS_MNEMONIC_FSETPM287_NOP: return true;
+        default: return false;
+    }
+}
+
 }  // namespace
 
 Footprint footprint_of(const ZydisDecodedInstruction& source, const ZydisDecodedOperand* operands) {
@@ -88,6 +104,8 @@ Footprint footprint_of(const ZydisDecodedInstruction& source, const ZydisDecoded
         }
     }
     footprint.needs |= needs_by_name(source);
+    if ((footprint.needs & Needs::X87) != 0 && !ignores_pending(source.mnemonic))
+        footprint.needs |= Needs::NoPending;
     if (source.cpu_flags != nullptr) {
         const ZydisAccessedFlags& flags = *source.cpu_flags;
         footprint.flags_written = (flags.modified | flags.set_0 | flags.set_1 | flags.undefined) != 0;
@@ -108,9 +126,12 @@ Assignment assign(const Footprint& footprint) {
         return Assignment::none;
     };
     Assignment assignment;
-    if ((footprint.general >> 4 & 1) != 0) assignment.stack_pointer = first_free({8, 9, 10, 11});
+    // Registers that need REX are no choice beside a high byte.
+    if ((footprint.general >> 4 & 1) != 0) {
+        assignment.stack_pointer =
+            footprint.high_byte ? first_free({2, 1, 0, 6, 7}) : first_free({8, 9, 10, 11});
+    }
     assignment.frame = first_free({7, 8, 9, 10, 11});
-    // In the instruction's ModRM byte: registers that need REX are no choice beside a high byte.
     assignment.memory = footprint.high_byte ? first_free({6, 7, 1, 2}) : first_free({6, 7, 8, 9, 10, 11});
     return assignment;
 }

@@ -70,12 +70,13 @@ struct MemoryForm {
 
 // What must be enabled for the instruction, and which state a native run needs.
 namespace Needs {
-inline constexpr std::uint8_t X87 = 1;       // x87 or MMX state: loaded with xrstor
-inline constexpr std::uint8_t Mmx = 2;       // names MMX registers
-inline constexpr std::uint8_t Sse = 4;       // XMM registers or MXCSR, legacy encoding
-inline constexpr std::uint8_t Avx = 8;       // XMM or YMM registers, VEX encoding
-inline constexpr std::uint8_t Wait = 16;     // FWAIT
-inline constexpr std::uint8_t Control = 32;  // an x87 instruction that leaves the instruction pointer alone
+inline constexpr std::uint8_t X87 = 1;         // x87 or MMX state: loaded with xrstor
+inline constexpr std::uint8_t Mmx = 2;         // names MMX registers
+inline constexpr std::uint8_t Sse = 4;         // XMM registers or MXCSR, legacy encoding
+inline constexpr std::uint8_t Avx = 8;         // XMM or YMM registers, VEX encoding
+inline constexpr std::uint8_t Wait = 16;       // FWAIT
+inline constexpr std::uint8_t Control = 32;    // an x87 instruction that leaves the instruction pointer alone
+inline constexpr std::uint8_t NoPending = 64;  // #MF first, if an x87 exception is pending
 inline constexpr std::uint8_t Vectors = Sse | Avx;
 }  // namespace Needs
 

@@ -22,14 +22,39 @@ std::uint64_t bit_string_skip(const Context& context) {
     return units * source.size;
 }
 
-// An x87 instruction leaves its own address and that of its operand; the host has left those of the stub.
-void set_x87_pointers(Context& context, std::uint64_t operand) {
-    Vcpu& vcpu = context.vcpu;
-    if ((components_present(vcpu) & XCR0::X87) == 0) return;
-    std::memcpy(vcpu.xsave.data() + XsaveArea::fip, &vcpu.rip, 8);
-    if (context.instruction.operand[0].kind == OperandKind::Memory) {
-        std::memcpy(vcpu.xsave.data() + XsaveArea::fdp, &operand, 8);
+// An x87 instruction leaves its opcode, its own address and that of its operand; the host has left those of
+// the stub. Without a memory operand the last one's address stays.
+class X87Pointers {
+public:
+    explicit X87Pointers(Context& context)
+        : context_{context},
+          wanted_{(context.instruction.needs & (Needs::X87 | Needs::Mmx | Needs::Control)) == Needs::X87} {
+        std::memcpy(&operand_, area() + XsaveArea::fdp, 8);
     }
+    void set_operand(std::uint64_t linear) { operand_ = linear; }
+    void write() {
+        if (!wanted_ || (components_present(context_.vcpu) & XCR0::X87) == 0) return;
+        const Instruction& instruction = context_.instruction;
+        std::size_t at = 0;  // of the opcode, D8 to DF, with ModRM behind it
+        while ((instruction.bytes[at] & 0xf8) != 0xd8) ++at;
+        auto opcode =
+            static_cast<std::uint16_t>((instruction.bytes[at] & 7) << 8 | instruction.bytes[at + 1]);
+        std::memcpy(area() + XsaveArea::fop, &opcode, 2);
+        std::memcpy(area() + XsaveArea::fip, &context_.vcpu.rip, 8);
+        std::memcpy(area() + XsaveArea::fdp, &operand_, 8);
+    }
+
+private:
+    std::byte* area() { return context_.vcpu.xsave.data(); }
+
+    Context& context_;
+    bool wanted_;
+    std::uint64_t operand_ = 0;
+};
+
+// A register's 80 bits; what FLDENV and FRSTOR load.
+bool is_large_x87(const Instruction& instruction) {
+    return (instruction.needs & Needs::X87) != 0 && instruction.memory.size >= 10;
 }
 
 }  // namespace
@@ -72,27 +97,37 @@ Outcome run_native(Context& context) {
     const Instruction& instruction = context.instruction;
     const MemoryForm& form = instruction.memory;
     if (!may_use_state(context)) return Outcome::Fault;
+    if ((instruction.needs & Needs::NoPending) != 0 && x87_exception_pending(context.vcpu))
+        return context.fault(Vector::MF);
+    X87Pointers pointers{context};
     if (form.size == 0) {
         if (!run_stub(context, nullptr)) return Outcome::Fault;
-        if ((instruction.needs & (Needs::X87 | Needs::Mmx | Needs::Control)) == Needs::X87)
-            set_x87_pointers(context, 0);
+        pointers.write();
         return Outcome::Next;
     }
     std::uint64_t skip = form.bit_string ? bit_string_skip(context) : 0;
     std::uint64_t linear = 0;
     Access access = form.writes ? Access::Write : Access::Read;
-    if (!operand_address(context, access, linear, form.size, skip)) return Outcome::Fault;
+    if (!operand_address(context, access, linear, form.size, skip)) {
+        // What has to be aligned is refused as such first, be its address canonical or not.
+        if ((linear & (form.alignment - 1u)) != 0) return context.fault(Vector::GP, 0);
+        if (is_large_x87(instruction)) blame_x87_part(context, linear, form.size, access);
+        return Outcome::Fault;
+    }
     if ((linear & (form.alignment - 1u)) != 0) return context.fault(Vector::GP, 0);
     Pin pin;
-    if (!pin.pin(context, linear, form.size, form.reads, form.writes)) {
+    // An x87 store does not happen if it raises an exception that is not masked.
+    bool may_keep = (instruction.needs & Needs::X87) != 0;
+    if (!pin.pin(context, linear, form.size, form.reads || may_keep, form.writes)) {
         blame_segment(context, form.segment);
+        if (is_large_x87(instruction)) blame_x87_part(context, linear, form.size, access);
         return Outcome::Fault;
     }
     std::uint64_t pointer = reinterpret_cast<std::uint64_t>(pin.pointer()) - skip;
     if (!run_stub(context, reinterpret_cast<void*>(pointer))) return Outcome::Fault;
     pin.release(context);
-    if ((instruction.needs & (Needs::X87 | Needs::Mmx | Needs::Control)) == Needs::X87)
-        set_x87_pointers(context, linear);
+    pointers.set_operand(linear);
+    pointers.write();
     return Outcome::Next;
 }
 

@@ -102,6 +102,9 @@ std::uint8_t alignment_of(const ZydisDecodedInstruction& source, const Instructi
         case ZYDIS_MNEMONIC_VMOVNTPD: return static_cast<std::uint8_t>(instruction.memory.size);
         default: break;
     }
+    // AMD's SHA instructions take any address.
+    bool sha = source.meta.isa_ext == ZYDIS_ISA_EXT_SHA;
+    if (sha && __builtin_cpu_is("amd")) return 1;
     bool sse = (instruction.needs & Needs::Sse) != 0;
     return sse && instruction.memory.size == 16 ? std::uint8_t{16} : std::uint8_t{1};
 }

@@ -54,8 +54,10 @@ Outcome out(Context& context) {
 Outcome in_string(Context& context) {
     Vcpu& vcpu = context.vcpu;
     StringState state{context, port_size(context)};
-    if (state.allowance() == 0) return Outcome::Next;
     auto port = static_cast<std::uint16_t>(vcpu.reg(Gpr::Rdx));
+    // Whoever may not use the port is refused even if the count is zero.
+    if (!may_use_port(vcpu, port, state.size(), context.trap)) return Outcome::Fault;
+    if (state.allowance() == 0) return Outcome::Next;
     if (!reach_port(context, port, state.size()) ||
         !check_segment(context, SegmentName::ES, state.target(), state.size(), Access::Write)) {
         return Outcome::Fault;
@@ -70,8 +72,9 @@ Outcome in_string(Context& context) {
 Outcome out_string(Context& context) {
     Vcpu& vcpu = context.vcpu;
     StringState state{context, port_size(context)};
-    if (state.allowance() == 0) return Outcome::Next;
     auto port = static_cast<std::uint16_t>(vcpu.reg(Gpr::Rdx));
+    if (!may_use_port(vcpu, port, state.size(), context.trap)) return Outcome::Fault;
+    if (state.allowance() == 0) return Outcome::Next;
     std::uint64_t value = 0;
     if (!reach_port(context, port, state.size()) ||
         !read_segment(context, context.instruction.segment, state.source(), state.size(), value)) {

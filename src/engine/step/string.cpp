@@ -30,7 +30,9 @@ bool find_run(Context& context, SegmentName segment, std::uint64_t offset, const
     std::uint64_t linear = 0;
     if (!linear_address(context, segment, offset, state.size(), access, linear)) return false;
     std::uint64_t fitting = state.in_page(linear);
-    if (fitting == 0) return true;
+    if (fitting == 0)
+        return context.vcpu.mmu->check(GuestVirtual{linear}, state.size(), access, context.mode,
+                                       context.trap);
     Translation where;
     if (!context.vcpu.mmu->translate(GuestVirtual{linear}, access, context.mode, where, context.trap))
         return false;

@@ -20,6 +20,19 @@ Outcome plain(Context& context) {
 
 Outcome nothing(Context&) { return Outcome::Next; }
 
+// F3 90 with REX.B is XCHG r8, rAX, as 90 with it is.
+Outcome pause(Context& context) {
+    const Instruction& instruction = context.instruction;
+    bool rex_b = context.is_64bit() && (instruction.bytes[instruction.length - 2u] & 0xf1) == 0x41;
+    if (!rex_b) return Outcome::Next;
+    std::uint64_t& rax = context.vcpu.reg(Gpr::Rax);
+    std::uint64_t& r8 = context.vcpu.reg(Gpr::R8);
+    std::uint64_t value = rax;
+    write_register(rax, r8, instruction.operand_size);
+    write_register(r8, value, instruction.operand_size);
+    return Outcome::Next;
+}
+
 Outcome halt(Context& context) {
     std::uint64_t after = context.next_rip();
     if (!hlt(context.vcpu, context.trap)) return Outcome::Fault;
@@ -90,7 +103,7 @@ constexpr TableEntry entries[] = {
     {ZYDIS_MNEMONIC_CLFLUSHOPT, flush_cache_line},
     {ZYDIS_MNEMONIC_CLWB, flush_cache_line},
     {ZYDIS_MNEMONIC_NOP, nothing},
-    {ZYDIS_MNEMONIC_PAUSE, nothing},
+    {ZYDIS_MNEMONIC_PAUSE, pause},
     {ZYDIS_MNEMONIC_LFENCE, nothing},
     {ZYDIS_MNEMONIC_MFENCE, nothing},
     {ZYDIS_MNEMONIC_SFENCE, nothing},

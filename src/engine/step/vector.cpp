@@ -35,6 +35,21 @@ Outcome zero_all(Context& context) {
     return Outcome::Next;
 }
 
+// Elements that a mask selects may lie anywhere: no #AC.
+class AlignmentUnchecked {
+public:
+    explicit AlignmentUnchecked(Vcpu& vcpu) : vcpu_{vcpu}, checked_{vcpu.system_flags & RFLAGS::AC} {
+        vcpu_.system_flags &= ~RFLAGS::AC;
+    }
+    AlignmentUnchecked(const AlignmentUnchecked&) = delete;
+    AlignmentUnchecked& operator=(const AlignmentUnchecked&) = delete;
+    ~AlignmentUnchecked() { vcpu_.system_flags |= checked_; }
+
+private:
+    Vcpu& vcpu_;
+    std::uint64_t checked_;
+};
+
 // Element by element, lowest first. The mask shows the progress when one faults.
 template <unsigned index_size, unsigned element_size>
 Outcome gather(Context& context) {
@@ -47,8 +62,12 @@ Outcome gather(Context& context) {
     // The wider of element and index decides how many there are.
     unsigned count = instruction.vector_size / std::max(index_size, element_size);
     std::uint64_t base = effective_address(context);
+    AlignmentUnchecked unchecked{context.vcpu};
     for (unsigned i = 0; i < count; i++) {
-        if ((mask.element(i, element_size) >> (8 * element_size - 1)) == 0) continue;
+        if ((mask.element(i, element_size) >> (8 * element_size - 1)) == 0) {
+            mask.set_element(i, element_size, 0);  // progress, too
+            continue;
+        }
         std::uint64_t index = sign_extend(indices.element(i, index_size), index_size) * form.scale;
         std::uint64_t offset = (base + index) & mask_of_size(form.address_size);
         std::uint64_t value = 0;
@@ -67,7 +86,7 @@ bool check_selected(Context& context, const VectorRegister& mask, unsigned eleme
     std::uint64_t start = effective_address(context);
     for (unsigned i = 0; i < count; i++) {
         if ((mask.element(i, element_size) >> (8 * element_size - 1)) == 0) continue;
-        std::uint64_t offset = (start + i * element_size) & mask_of_size(form.address_size);
+        std::uint64_t offset = start + i * element_size;  // does not wrap with a 32-bit address
         if (!check_segment(context, form.segment, offset, element_size, access)) return false;
     }
     return true;
@@ -82,14 +101,18 @@ Outcome masked_move(Context& context) {
     unsigned count = instruction.memory.size / element_size;
     VectorRegister mask{context.vcpu, instruction.operand[1].number};
     VectorRegister reg{context.vcpu, instruction.operand[store ? 2 : 0].number};
+    AlignmentUnchecked unchecked{context.vcpu};
     if (!check_selected(context, mask, element_size, count, store ? Access::Write : Access::Read))
         return Outcome::Fault;
+    std::uint64_t start = effective_address(context);
     std::uint64_t loaded[8] = {};
     for (unsigned i = 0; i < count; i++) {
         if ((mask.element(i, element_size) >> (8 * element_size - 1)) == 0) continue;
-        std::uint64_t skip = std::uint64_t{i} * element_size;
-        bool done = store ? write_memory(context, element_size, reg.element(i, element_size), skip)
-                          : read_memory(context, element_size, loaded[i], skip);
+        std::uint64_t offset = start + i * element_size;
+        SegmentName segment = instruction.memory.segment;
+        bool done = store
+                        ? write_segment(context, segment, offset, element_size, reg.element(i, element_size))
+                        : read_segment(context, segment, offset, element_size, loaded[i]);
         if (!done) return Outcome::Fault;
     }
     if (store) return Outcome::Next;
@@ -107,6 +130,7 @@ Outcome masked_byte_store(Context& context) {
     std::uint64_t address_mask = mask_of_size(instruction.address_size);
     auto offset = [&](unsigned i) { return (context.vcpu.reg(Gpr::Rdi) + i) & address_mask; };
     auto selected = [&](unsigned i) { return (mask.element(i, 1) & 0x80) != 0; };
+    if (!check_masked_store(context, 16)) return Outcome::Fault;
     for (unsigned i = 0; i < 16; i++) {
         if (selected(i) && !check_segment(context, instruction.segment, offset(i), 1, Access::Write))
             return Outcome::Fault;

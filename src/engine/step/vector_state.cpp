@@ -42,6 +42,9 @@ Image visible_state(const Vcpu& vcpu) {
     write_initial(image.data(), ~components_present(vcpu));
     std::uint32_t mask = mxcsr_mask();
     std::memcpy(image.data() + XsaveArea::mxcsr_mask, &mask, 4);
+    // AMD's processors store the last instruction's pointers only for a pending exception.
+    if (is_amd(vcpu) && !x87_exception_pending(vcpu))
+        std::memset(image.data() + XsaveArea::fop, 0, XsaveArea::mxcsr - XsaveArea::fop);
     return image;
 }
 
@@ -59,12 +62,28 @@ std::size_t ymm_end(const Context& context) {
 
 // The area's address: aligned, and accessible in all its length.
 bool area_address(Context& context, unsigned size, unsigned alignment, Access access, std::uint64_t& linear) {
-    if (!operand_address(context, access, linear, size)) return false;
-    if ((linear & (alignment - 1)) != 0) {
-        context.trap = Trap::fault(Vector::GP, 0);
+    bool addressable = operand_address(context, access, linear, size);
+    bool aligned = (linear & (alignment - 1)) == 0;
+    if (!addressable && (aligned || !is_canonical(linear))) return false;
+    if (!aligned) {
+        const Vcpu& vcpu = context.vcpu;
+        bool checked = (vcpu.system_flags & RFLAGS::AC) != 0 && (vcpu.paging.cr0 & CR0::AM) != 0 &&
+                       vcpu.cpl == 3 && is_amd(vcpu) && (linear & 3) != 0 && addressable;
+        context.trap = Trap::fault(checked ? Vector::AC : Vector::GP, 0);
         return false;
     }
-    return context.vcpu.mmu->check(GuestVirtual{linear}, size, access, context.mode, context.trap);
+    Mmu& mmu = *context.vcpu.mmu;
+    if (mmu.check(GuestVirtual{linear}, size, access, context.mode, context.trap)) return true;
+    // AMD's processors look at the last byte of FXSAVE's area before the first.
+    Trap other;
+    Trap first = context.trap;
+    std::uint64_t last = 0;
+    bool last_faults = operand_address(context, access, last, 1, size - 1) &&
+                       !mmu.check(GuestVirtual{last}, 1, access, context.mode, other) &&
+                       other.vector == Vector::PF;
+    context.trap = first;
+    if (size == XsaveArea::legacy_size && last_faults && is_amd(context.vcpu)) context.trap = other;
+    return false;
 }
 
 bool read_image(Context& context, std::uint64_t linear, std::byte* to, unsigned size) {
@@ -105,10 +124,24 @@ bool mxcsr_is_valid(Context& context, const std::byte* image) {
     return false;
 }
 
+// Bits of the control word that always read the same, and those of the status word that follow from others.
+void keep_words_possible(std::byte* area) {
+    std::uint16_t control;
+    std::uint16_t status;
+    std::memcpy(&control, area + XsaveArea::fcw, 2);
+    std::memcpy(&status, area + XsaveArea::fsw, 2);
+    control = static_cast<std::uint16_t>((control & 0x1f3f) | 0x40);
+    bool pending = (status & ~control & 0x3f) != 0;
+    status = static_cast<std::uint16_t>((status & ~0x8080) | (pending ? 0x8080 : 0));
+    std::memcpy(area + XsaveArea::fcw, &control, 2);
+    std::memcpy(area + XsaveArea::fsw, &status, 2);
+}
+
 void load_x87(const Context& context, const std::byte* image) {
     std::byte* area = context.vcpu.xsave.data();
     copy(area, image, 0, XsaveArea::mxcsr);
     copy(area, image, XsaveArea::st, XsaveArea::xmm);
+    keep_words_possible(area);
     if (!context.instruction.rex_w) narrow_pointers(area);
 }
 

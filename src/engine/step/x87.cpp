@@ -21,10 +21,12 @@ Outcome store_x87_environment(Context& context) {
     unsigned size = instruction.memory.size;
     if (!may_use_state(context)) return Outcome::Fault;
     std::uint64_t linear = 0;
-    if (!operand_address(context, Access::Write, linear, size)) return Outcome::Fault;
     Mmu& mmu = *context.vcpu.mmu;
-    if (!mmu.check(GuestVirtual{linear}, size, Access::Write, context.mode, context.trap))
+    if (!operand_address(context, Access::Write, linear, size) ||
+        !mmu.check(GuestVirtual{linear}, size, Access::Write, context.mode, context.trap)) {
+        blame_x87_part(context, linear, size, Access::Write);
         return Outcome::Fault;
+    }
     materialize(context.vcpu, XCR0::X87);
     const std::byte* area = context.vcpu.xsave.data();
     std::byte pointers[16];
@@ -37,6 +39,7 @@ Outcome store_x87_environment(Context& context) {
     std::memset(image + start, 0, 4 * width);
     std::memcpy(image + start, pointers, width);
     std::memcpy(image + start + 2 * width, pointers + 8, width);
+    if (!narrow) std::memset(image + 26, 0xff, 2);  // beside the operand's selector, reserved
     bool written = mmu.write(GuestVirtual{linear}, image, size, context.mode, context.trap);
     return written ? Outcome::Next : Outcome::Fault;
 }
@@ -73,12 +76,12 @@ Outcome masked_byte_store(Context& context) {
     const Instruction& instruction = context.instruction;
     if (!may_use_vector_unit(vcpu, VectorUnit::Mmx, context.trap)) return Outcome::Fault;
     materialize(vcpu, XCR0::X87);
-    std::array<std::byte, Vcpu::xsave_size> before;
-    std::memcpy(before.data(), vcpu.xsave.data(), before.size());
-    enter_mmx(vcpu);
+    if (x87_exception_pending(vcpu)) return context.fault(Vector::MF);
+    enter_mmx(vcpu);  // and so it stays, if the store faults
     unsigned modrm = instruction.bytes[instruction.length - 1u];
     std::uint64_t source = mmx_register(vcpu, modrm >> 3 & 7);
     std::uint64_t mask = mmx_register(vcpu, modrm & 7);
+    if (!check_masked_store(context, 8)) return Outcome::Fault;
     auto store = [&](bool checking) {
         for (unsigned i = 0; i < 8; i++) {
             if ((mask >> (8 * i + 7) & 1) == 0) continue;
@@ -90,9 +93,7 @@ Outcome masked_byte_store(Context& context) {
         }
         return true;
     };
-    if (store(true) && store(false)) return Outcome::Next;
-    std::memcpy(vcpu.xsave.data(), before.data(), before.size());
-    return Outcome::Fault;
+    return store(true) && store(false) ? Outcome::Next : Outcome::Fault;
 }
 
 constexpr TableEntry entries[] = {

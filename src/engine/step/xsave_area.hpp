@@ -15,6 +15,7 @@ namespace undercroft {
 
 namespace XsaveArea {
 inline constexpr std::size_t fcw = 0;
+inline constexpr std::size_t fsw = 2;
 inline constexpr std::size_t fop = 6;
 inline constexpr std::size_t fip = 8;
 inline constexpr std::size_t fdp = 16;
@@ -37,6 +38,12 @@ inline std::uint64_t components_present(const Vcpu& vcpu) {
     std::uint64_t present;
     std::memcpy(&present, vcpu.xsave.data() + XsaveArea::xstate_bv, 8);
     return present;
+}
+
+inline bool x87_exception_pending(const Vcpu& vcpu) {
+    constexpr unsigned summary = 0x80;
+    return (components_present(vcpu) & XCR0::X87) != 0 &&
+           (static_cast<unsigned>(vcpu.xsave[XsaveArea::fsw]) & summary) != 0;
 }
 
 // Writes the initial configuration of `components` into an area of this layout; its header stays.

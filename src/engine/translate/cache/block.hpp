@@ -43,6 +43,7 @@ struct Site : Callback {
     std::uint8_t detail = 0;       // what the helper wants to know besides
     std::int32_t stack_moved = 0;  // indirect branches: what was added to rsp, to take it back
     bool in_shadow = false;        // the instruction after STI: no interrupt before it has completed
+    bool step_faults = false;  // another fault may come before a page fault: the single-step executor knows
 };
 
 // The check of a block's second page.

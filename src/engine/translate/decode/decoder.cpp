@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Decoding, and what follows from an instruction's kind: operands, flags, whether it may fault.
+#include "engine/absolute_operand.hpp"
 #include "engine/translate/decode/flag_effects.hpp"
 #include "engine/translate/decode/instruction.hpp"
 #include "engine/translate/decode/kind.hpp"
@@ -30,6 +31,26 @@ bool is_high_byte(ZydisRegister reg) {
            reg == ZYDIS_REGISTER_BH;
 }
 
+// #XM by MXCSR, or #MF, pending or of its own.
+bool may_raise_float_exception(const Instruction& i) {
+    if (i.raw.meta.isa_ext == ZYDIS_ISA_EXT_X87 || i.raw.meta.isa_ext == ZYDIS_ISA_EXT_MMX) return true;
+    for (unsigned n = 0; n < i.raw.operand_count; ++n) {
+        const auto& operand = i.operand[n];
+        if (operand.type != ZYDIS_OPERAND_TYPE_REGISTER) continue;
+        auto kind = ZydisRegisterGetClass(operand.reg.value);
+        if (kind == ZYDIS_REGCLASS_X87 || kind == ZYDIS_REGCLASS_MMX) return true;
+    }
+    // Intel SDM vol. 2A section 2.4: types 2 and 3 raise SIMD exceptions, 11 is F16C.
+    switch (i.raw.meta.exception_class) {
+        case ZYDIS_EXCEPTION_CLASS_SSE2:
+        case ZYDIS_EXCEPTION_CLASS_SSE3:
+        case ZYDIS_EXCEPTION_CLASS_AVX2:
+        case ZYDIS_EXCEPTION_CLASS_AVX3:
+        case ZYDIS_EXCEPTION_CLASS_AVX11: return true;
+        default: return false;
+    }
+}
+
 }  // namespace
 
 Decoder::Decoder() { ZydisDecoderInit(&decoder_, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64); }
@@ -40,6 +61,7 @@ bool Decoder::decode(std::span<const std::byte> bytes, std::uint64_t rip, const 
             ZydisDecoderDecodeFull(&decoder_, bytes.data(), bytes.size(), &out.raw, out.operand.data()))) {
         return false;
     }
+    correct_absolute_operand(out.raw, {out.operand.data(), out.raw.operand_count});
     std::memcpy(out.bytes.data(), bytes.data(), out.raw.length);
     out.rip = rip;
     out.memory_operand = -1;
@@ -57,7 +79,8 @@ bool Decoder::decode(std::span<const std::byte> bytes, std::uint64_t rip, const 
     if (memory != nullptr && memory->mem.type != ZYDIS_MEMOP_TYPE_MEM) out.kind = Kind::Step;
     out.flags = flag_effects(out);
     out.may_fault = memory != nullptr || (out.kind != Kind::Copy && out.kind != Kind::Nop) ||
-                    out.raw.mnemonic == ZYDIS_MNEMONIC_DIV || out.raw.mnemonic == ZYDIS_MNEMONIC_IDIV;
+                    out.raw.mnemonic == ZYDIS_MNEMONIC_DIV || out.raw.mnemonic == ZYDIS_MNEMONIC_IDIV ||
+                    may_raise_float_exception(out);
     out.flags.shown = out.kind == Kind::Step || out.kind == Kind::Syscall || out.kind == Kind::PushFlags;
     if (leaves_flags(out.kind)) out.flags = {.shown = out.flags.shown};
     if (out.kind == Kind::PopFlags || out.kind == Kind::Sysret || out.kind == Kind::InterruptReturn) {

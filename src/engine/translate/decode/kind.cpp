@@ -38,6 +38,11 @@ bool is_far_bit_test(const Instruction& i) {
 
 Kind copy_kind(const Instruction& i, const Assumptions& assumptions) {
     const auto& raw = i.raw;
+    // Between registers PREFETCHW is undefined on some processors; PAUSE with REX.B is XCHG with r8.
+    if (raw.opcode == 0x0d && raw.opcode_map == ZYDIS_OPCODE_MAP_0F && raw.raw.modrm.mod == 3)
+        return Kind::Step;
+    if (raw.mnemonic == ZYDIS_MNEMONIC_PAUSE && i.has_prefix(ZYDIS_ATTRIB_HAS_REX) && raw.raw.rex.B != 0)
+        return Kind::Step;
     if (is_hint(raw)) return Kind::Nop;
     Family family = family_of(raw);
     bool vector_moves =
@@ -53,7 +58,10 @@ Kind copy_kind(const Instruction& i, const Assumptions& assumptions) {
     }
     if (raw.encoding == ZYDIS_INSTRUCTION_ENCODING_3DNOW) return Kind::Step;
     if (!has_ordinary_registers(i)) return Kind::Step;
-    if (is_far_bit_test(i)) return raw.operand_width == 16 ? Kind::Step : Kind::BitString;
+    if (is_far_bit_test(i)) {
+        // The bit's address wraps at 32 bits, if the operand's does.
+        return raw.operand_width == 16 || raw.address_width == 32 ? Kind::Step : Kind::BitString;
+    }
     return Kind::Copy;
 }
 
@@ -73,10 +81,17 @@ Kind pop_kind(const Instruction& i) {
     return plain ? Kind::Pop : Kind::Step;
 }
 
+// Whatever it means: AMD's near branches obey it, Intel's do not.
+bool has_operand_size_prefix(const ZydisDecodedInstruction& raw) {
+    for (unsigned n = 0; n < raw.raw.prefix_count; ++n) {
+        if (raw.raw.prefixes[n].value == 0x66) return true;
+    }
+    return false;
+}
+
 Kind branch_kind(const Instruction& i) {
     const auto& raw = i.raw;
-    if (raw.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR || i.has_prefix(ZYDIS_ATTRIB_HAS_OPERANDSIZE))
-        return Kind::Step;
+    if (raw.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR || has_operand_size_prefix(raw)) return Kind::Step;
     bool direct = raw.operand_count > 0 && i.operand[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
     switch (raw.meta.category) {
         case ZYDIS_CATEGORY_CALL: return direct ? Kind::CallDirect : Kind::CallIndirect;

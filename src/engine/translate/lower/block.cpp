@@ -102,7 +102,7 @@ void Lowering::one(const Instruction& i, const Edges& edges) {
         case Kind::WriteCr3: callback(i, write_cr3, 0, register_detail(i.operand[1])); break;
         case Kind::WriteSegmentBase: {
             bool fs = i.raw.mnemonic == ZYDIS_MNEMONIC_WRFSBASE;
-            callback(i, fs ? write_fs_base : write_gs_base, i.raw.operand_width / 8u,
+            callback(i, fs ? write_fs_base : write_gs_base, i.operand[0].size / 8u,
                      register_detail(i.operand[0]));
             break;
         }

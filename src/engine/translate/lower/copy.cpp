@@ -247,6 +247,8 @@ void Lowering::emit_with_memory(const Instruction& i, const Mem& to) {
     } else {
         bool has_rex = (i.raw.attributes & ZYDIS_ATTRIB_HAS_REX) != 0;
         unsigned bits = has_rex ? bytes[raw.rex.offset] & 0x0cu : 0;
+        // REX.R extends ModRM.reg, and nothing where the guest's bytes have none.
+        if ((i.raw.attributes & ZYDIS_ATTRIB_HAS_MODRM) == 0) bits &= 8u;
         bits |= (x ? 2u : 0u) | (b ? 1u : 0u);
         if (bits != 0 || has_rex) {
             CHECK(!i.high_byte, "REX would rename a high-byte register");

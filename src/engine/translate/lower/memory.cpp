@@ -37,6 +37,16 @@ void Lowering::effective_address(const Instruction& i, const ZydisDecodedOperand
     }
 }
 
+// These raise #MF first, if an x87 exception is pending.
+static bool works_on_x87_state(const Instruction& i) {
+    for (unsigned n = 0; n < i.raw.operand_count; ++n) {
+        if (i.operand[n].type != ZYDIS_OPERAND_TYPE_REGISTER) continue;
+        auto kind = ZydisRegisterGetClass(i.operand[n].reg.value);
+        if (kind == ZYDIS_REGCLASS_MMX || kind == ZYDIS_REGCLASS_X87) return true;
+    }
+    return i.raw.meta.isa_ext == ZYDIS_ISA_EXT_X87 || i.raw.meta.isa_ext == ZYDIS_ISA_EXT_MMX;
+}
+
 Site* Lowering::new_site(const Instruction& i, CallbackFunction function, unsigned size, Access access,
                          unsigned detail) {
     auto* site = memory_.record<Site>();
@@ -48,6 +58,7 @@ Site* Lowering::new_site(const Instruction& i, CallbackFunction function, unsign
     site->access = access;
     site->detail = static_cast<std::uint8_t>(detail);
     site->in_shadow = in_shadow_;
+    site->step_faults = works_on_x87_state(i);
     return site;
 }
 

@@ -82,7 +82,7 @@ void Lowering::read_system(const Instruction& i) {
         as_.op_rm(0x66, false, 0x8b, to, system_field(i));
     } else if (selector)
         as_.load16_zero_extended(to, system_field(i));
-    else if (i.raw.operand_width == 32)
+    else if (i.operand[0].size == 32)
         as_.load32(to, system_field(i));
     else
         as_.load(to, system_field(i));

@@ -31,9 +31,9 @@ Onward access_missed(Vcpu& vcpu, Callback& record, std::uint64_t address) noexce
     Translation translation;
     Trap trap;
     if (!vcpu.mmu->translate(GuestVirtual{address}, site.access, vcpu.access_mode(), translation, trap)) {
-        // Only the single-step executor knows whether an operand of sixteen bytes has to be aligned: #GP
+        // Only the single-step executor knows whether an operand of 16 or 32 bytes has to be aligned: #GP
         // comes before #PF then.
-        bool misaligned = site.size >= 16 && (address & 15) != 0;
+        bool misaligned = site.size >= 16 && (address & (site.size - 1u)) != 0;
         return misaligned ? leave_to_step(vcpu, site) : access_faulted(vcpu, site, trap);
     }
     bool code_write = site.access == Access::Write && translation.holds_code;

@@ -35,9 +35,9 @@ inline Onward leave_to_step(Vcpu& vcpu, const Site& site) noexcept {
 inline Onward go_on(Vcpu& vcpu) noexcept { return translator_of(vcpu).go_on_at_rip(vcpu); }
 
 // An access of the site's instruction faulted, before the instruction had any effect. #GP or #SS of a
-// non-canonical address: the single-step executor knows which.
+// non-canonical address, #MF before #PF: the single-step executor knows which.
 inline Onward access_faulted(Vcpu& vcpu, const Site& site, const Trap& trap) noexcept {
-    if (trap.vector != Vector::PF) return leave_to_step(vcpu, site);
+    if (trap.vector != Vector::PF || site.step_faults) return leave_to_step(vcpu, site);
     uncount(vcpu, site.remaining - 1);
     vcpu.rip = site.rip;
     deliver(vcpu, trap);

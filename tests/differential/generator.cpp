@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "generator.hpp"
+
+#include "assemble.hpp"
+#include "image.hpp"
+#include "values.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+namespace undercroft::differential {
+namespace {
+
+std::uint64_t seed_of(std::uint64_t seed, std::uint64_t index) {
+    return Random{seed ^ index * 0xd1342543de82ef95}.next();
+}
+
+void put32(std::uint8_t* to, std::uint64_t value) {
+    auto low = static_cast<std::uint32_t>(value);
+    std::memcpy(to, &low, 4);
+}
+
+}  // namespace
+
+Group Generator::any_group() {
+    struct Weight {
+        Group group;
+        unsigned weight;
+    };
+    constexpr Weight weights[] = {{Group::Integer, 40}, {Group::Branch, 10}, {Group::Stack, 7},
+                                  {Group::String, 6},   {Group::X87, 9},     {Group::Mmx, 6},
+                                  {Group::Sse, 11},     {Group::Avx, 10},    {Group::System, 1}};
+    std::uint64_t choice = random_.below(100);
+    for (auto [group, weight] : weights) {
+        if (choice < weight) return group;
+        choice -= weight;
+    }
+    return Group::Integer;
+}
+
+Generator::Item Generator::any_instruction(Decoded& decoded) {
+    for (;;) {
+        const auto& forms = forms_.tried(any_group());
+        if (forms.empty()) continue;
+        const Form& form = forms_.all()[random_.of(forms)];
+        for (unsigned attempt = 0; attempt < 8; ++attempt) {
+            Item item;
+            assemble_randomly(random_.of(form.encodings), random_, item.bytes);
+            if (!decode(item.bytes, decoded) || left_out(decoded) != nullptr) continue;
+            item.length = decoded.raw.length;
+            return item;
+        }
+    }
+}
+
+void Generator::raw(std::initializer_list<unsigned> bytes) {
+    Item item;
+    for (unsigned each : bytes) item.bytes[item.length++] = static_cast<std::uint8_t>(each);
+    items_.push_back(item);
+}
+
+void Generator::set_register(unsigned number, std::uint64_t value) {
+    Item item;
+    auto byte = [&](unsigned each) { item.bytes[item.length++] = static_cast<std::uint8_t>(each); };
+    bool wide = value >> 32 != 0;
+    if (wide || number >= 8) byte(0x40 | (wide ? 8u : 0u) | number >> 3);
+    byte(0xb8 | (number & 7));
+    std::memcpy(item.bytes.data() + item.length, &value, wide ? 8 : 4);
+    item.length = static_cast<std::uint8_t>(item.length + (wide ? 8 : 4));
+    items_.push_back(item);
+}
+
+std::int8_t Generator::any_target() {
+    // Items to come are not known yet: link() takes numbers beyond the end for the exit.
+    if (random_.one_in(6)) return static_cast<std::int8_t>(random_.below(items_.size() + 1));
+    return static_cast<std::int8_t>(items_.size() + 1 + random_.below(4));
+}
+
+std::uint64_t Generator::address_for(const Decoded& decoded, const ZydisDecodedOperand& operand) {
+    std::uint64_t address = any_address(random_);
+    if (random_.one_in(24)) address = code_address_ + random_.below(96);
+    if (random_.one_in(48)) address = (code_address_ ^ code_a ^ code_b) + random_.below(96);
+    bool aligned = operand.size >= 128 && !random_.one_in(4) && decoded.raw.meta.isa_ext != ZYDIS_ISA_EXT_X87;
+    if (aligned || decoded.has(ZYDIS_ATTRIB_HAS_LOCK)) address &= ~std::uint64_t{31};
+    return address;
+}
+
+// Has the explicit memory operand lie at `address`.
+void Generator::reach(Item& item, const Decoded& decoded, const ZydisDecodedOperand& operand,
+                      std::uint64_t address) {
+    const auto& memory = operand.mem;
+    if (memory.segment == ZYDIS_REGISTER_FS) address -= fs_;
+    if (memory.segment == ZYDIS_REGISTER_GS) address -= gs_;
+    const auto& displacement = decoded.raw.raw.disp;
+    if (memory.base == ZYDIS_REGISTER_RIP || memory.base == ZYDIS_REGISTER_EIP) {
+        item.relative_to = address;
+        item.at = displacement.offset;
+        return;
+    }
+    if (memory.base == ZYDIS_REGISTER_NONE && memory.index == ZYDIS_REGISTER_NONE) {
+        std::memcpy(item.bytes.data() + displacement.offset, &address, displacement.size / 8u);
+        return;
+    }
+    if (memory.type == ZYDIS_MEMOP_TYPE_VSIB) {
+        // All of its elements small: vpcmpeqd, vpsrlq.
+        auto number = static_cast<unsigned>(ZydisRegisterGetId(memory.index));
+        bool high = number >= 8;
+        raw({0xc4, high ? 0x41u : 0xe1u, (~number & 15u) << 3 | 5u, 0x76,
+             0xc0 | (number & 7) << 3 | (number & 7)});
+        raw({0xc4, high ? 0xc1u : 0xe1u, (~number & 15u) << 3 | 5u, 0x73, 0xd0 | (number & 7),
+             static_cast<unsigned>(54 + random_.below(10))});
+    } else if (memory.index != ZYDIS_REGISTER_NONE && memory.index != memory.base) {
+        std::uint64_t index = random_.one_in(3) ? random_.below(64) : 0 - random_.below(64);
+        set_register(static_cast<unsigned>(ZydisRegisterGetId(memory.index)), index);
+        address -= index * memory.scale;
+    } else if (memory.index != ZYDIS_REGISTER_NONE) {
+        return;  // one register in both places
+    }
+    address -= static_cast<std::uint64_t>(memory.disp.value);
+    if (memory.base == ZYDIS_REGISTER_NONE) return;
+    auto base = static_cast<unsigned>(ZydisRegisterGetId(memory.base));
+    if (base == 4 && !random_.one_in(8)) return;
+    set_register(base, address);
+}
+
+void Generator::set_up_string(const Decoded&) {
+    if (random_.one_in(12)) return;
+    set_register(6, any_address(random_));
+    set_register(7, random_.one_in(40) ? code_address_ + random_.below(96) : any_address(random_));
+    set_register(1, random_.one_in(16) ? random_.below(6000) : random_.below(40));
+}
+
+void Generator::set_up_branch(Item& item, const Decoded& decoded) {
+    const auto& operand = decoded.operand[0];
+    if (decoded.raw.meta.category == ZYDIS_CATEGORY_RET) {
+        if (random_.one_in(5)) return;
+        Item push;
+        push.bytes[0] = 0x68;
+        push.length = 5;
+        push.at = 1;
+        push.absolute = static_cast<std::int8_t>(items_.size() + 2 + random_.below(3));
+        items_.push_back(push);
+        return;
+    }
+    if (operand.type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
+        item.target = any_target();
+        item.at = decoded.raw.raw.imm[0].offset;
+        return;
+    }
+    if (random_.one_in(6)) return;
+    if (operand.type == ZYDIS_OPERAND_TYPE_REGISTER) {
+        auto number = static_cast<unsigned>(ZydisRegisterGetId(operand.reg.value));
+        set_register(number, 0);
+        Item& move = items_.back();
+        move.at = static_cast<std::uint8_t>(move.length - 4);
+        move.absolute = static_cast<std::int8_t>(items_.size() + 1 + random_.below(3));
+        return;
+    }
+    std::uint64_t address = good_address(random_);
+    if (address / page != (address + 8) / page && random_.one_in(2)) address -= 64;
+    reach(item, decoded, operand, address);
+    Item store;  // mov qword [address], item
+    constexpr std::uint8_t bytes[] = {0x48, 0xc7, 0x04, 0x25};
+    std::memcpy(store.bytes.data(), bytes, 4);
+    put32(store.bytes.data() + 4, address);
+    store.length = 12;
+    store.at = 8;
+    store.absolute = static_cast<std::int8_t>(items_.size() + 2 + random_.below(3));
+    items_.push_back(store);
+}
+
+void Generator::set_up_implicit(const Decoded& decoded) {
+    switch (decoded.raw.mnemonic) {
+        case ZYDIS_MNEMONIC_DIV:
+        case ZYDIS_MNEMONIC_IDIV:
+            if (random_.one_in(2)) set_register(2, random_.below(3));
+            break;
+        case ZYDIS_MNEMONIC_XLAT: set_register(3, any_address(random_)); break;
+        case ZYDIS_MNEMONIC_MASKMOVQ:
+        case ZYDIS_MNEMONIC_MASKMOVDQU:
+        case ZYDIS_MNEMONIC_VMASKMOVDQU: set_register(7, any_address(random_)); break;
+        case ZYDIS_MNEMONIC_LEAVE:
+            if (!random_.one_in(4)) set_register(5, stack + random_.below(2 * page - 8));
+            break;
+        case ZYDIS_MNEMONIC_POPF:
+        case ZYDIS_MNEMONIC_POPFQ: {
+            std::uint64_t flags = random_.next() & 0x240fffu;
+            if (!random_.one_in(8)) flags &= ~std::uint64_t{0x100};
+            raw({0x68, static_cast<unsigned>(flags & 0xff), static_cast<unsigned>(flags >> 8 & 0xff),
+                 static_cast<unsigned>(flags >> 16 & 0xff), 0});
+            break;
+        }
+        default: break;
+    }
+}
+
+void Generator::make_operands_good(Item& item, const Decoded& decoded) {
+    switch (group_of(decoded)) {
+        case Group::String: set_up_string(decoded); return;
+        case Group::Branch: set_up_branch(item, decoded); return;
+        default: break;
+    }
+    set_up_implicit(decoded);
+    const auto* operand = decoded.memory();
+    if (operand != nullptr && !random_.one_in(4))
+        reach(item, decoded, *operand, address_for(decoded, *operand));
+}
+
+void Generator::add_instruction() {
+    Decoded decoded;
+    Item item = any_instruction(decoded);
+    make_operands_good(item, decoded);
+    items_.push_back(item);
+}
+
+void Generator::link(Sequence& sequence, std::uint64_t base) {
+    std::vector<std::uint64_t> address;
+    std::uint64_t at = base;
+    for (const Item& item : items_) {
+        address.push_back(at);
+        at += item.length;
+    }
+    auto of = [&](std::int8_t target) {
+        return address[std::min(static_cast<std::size_t>(target), address.size() - 1)];
+    };
+    std::size_t to = 0;
+    for (std::size_t n = 0; n < items_.size(); ++n) {
+        Item& item = items_[n];
+        std::uint64_t next = address[n] + item.length;
+        std::uint8_t* field = item.bytes.data() + item.at;
+        std::size_t width = item.length - item.at;
+        if (item.target >= 0) {
+            std::uint64_t distance = of(item.target) - next;
+            std::memcpy(field, &distance, std::min<std::size_t>(width, 4));
+        }
+        if (item.absolute >= 0) put32(field, of(item.absolute));
+        if (item.relative_to != 0) put32(field, item.relative_to - next);
+        std::memcpy(sequence.code.data() + to, item.bytes.data(), item.length);
+        sequence.instruction_length[n] = item.length;
+        to += item.length;
+    }
+    sequence.length = static_cast<std::uint16_t>(to);
+    sequence.instructions = static_cast<std::uint8_t>(items_.size());
+}
+
+void Generator::make_code(Sequence& sequence, std::uint64_t seed) {
+    random_ = Random{seed};
+    items_.clear();
+    sequence.slot = static_cast<std::uint8_t>(random_.below(code_slots));
+    std::uint64_t offset = 16 * random_.below(200);
+    if (random_.one_in(3)) offset = random_.below(3200);
+    if (random_.one_in(6)) offset = page - 2 - random_.below(60);
+    if (random_.one_in(24)) offset = 2 * page - 2 - random_.below(40);
+    sequence.offset = static_cast<std::uint16_t>(offset);
+    code_address_ = code_a + offset;
+    Random states{seed};
+    State initial = any_state(states);
+    fs_ = initial.fs;
+    gs_ = initial.gs;
+    planned_ = static_cast<unsigned>(1 + random_.below(random_.one_in(2) ? 4 : 9));
+    for (unsigned n = 0; n < planned_; ++n) add_instruction();
+    raw({0xe9, 0, 0, 0, 0});
+    items_.back().at = 1;
+    items_.back().relative_to = exit_a;
+    link(sequence, code_address_);
+}
+
+Sequence Generator::make(std::uint64_t seed, std::uint64_t index) {
+    Sequence sequence;
+    std::uint64_t own = seed_of(seed, index);
+    Random random{own ^ 0x7365717565};
+    // Now and then the code of another sequence again, which may be translated still.
+    std::uint64_t back = random.one_in(8) ? 1 + random.below(6) : 0;
+    make_code(sequence, index < back ? own : seed_of(seed, index - back));
+    sequence.seed = seed;
+    bool aliased = random.one_in(back != 0 ? 2 : 8);
+    sequence.flush = random.one_in(4) ? 1 : 0;
+    sequence.memory = static_cast<std::uint16_t>(random.below(template_count));
+    Random states{index < back ? own : seed_of(seed, index - back)};
+    sequence.initial = any_state(states);
+    if (back != 0) {
+        std::uint64_t fs = sequence.initial.fs, gs = sequence.initial.gs;
+        sequence.initial = any_state(random);
+        sequence.initial.fs = fs;
+        sequence.initial.gs = gs;
+    }
+    sequence.initial.rip = (aliased ? code_b : code_a) + sequence.offset;
+    return sequence;
+}
+
+}  // namespace undercroft::differential

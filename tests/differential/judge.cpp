@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "judge.hpp"
+
+namespace undercroft::differential {
+namespace {
+
+// These may leave flags alone that they are said to write: when the count is zero.
+bool writes_conditionally(const Decoded& i) {
+    switch (i.raw.meta.category) {
+        case ZYDIS_CATEGORY_SHIFT:
+        case ZYDIS_CATEGORY_ROTATE:
+        case ZYDIS_CATEGORY_STRINGOP: return true;
+        default: return false;
+    }
+}
+
+std::uint64_t value_of(const Vcpu& vcpu, ZydisRegister reg) {
+    std::uint64_t value = vcpu.gpr[static_cast<std::size_t>(ZydisRegisterGetId(reg))];
+    return ZydisRegisterGetClass(reg) == ZYDIS_REGCLASS_GPR32 ? value & 0xffffffff : value;
+}
+
+std::uint64_t address_of(const Decoded& i, const ZydisDecodedOperand& operand, const Vcpu& vcpu) {
+    const auto& memory = operand.mem;
+    auto address = static_cast<std::uint64_t>(memory.disp.value);
+    if (memory.base == ZYDIS_REGISTER_RIP || memory.base == ZYDIS_REGISTER_EIP)
+        address += vcpu.rip + i.raw.length;
+    else if (memory.base != ZYDIS_REGISTER_NONE)
+        address += value_of(vcpu, memory.base);
+    if (memory.index != ZYDIS_REGISTER_NONE) address += value_of(vcpu, memory.index) * memory.scale;
+    if (i.raw.address_width == 32) address &= 0xffffffff;
+    if (memory.segment == ZYDIS_REGISTER_FS) address += vcpu.seg(SegmentName::FS).base;
+    if (memory.segment == ZYDIS_REGISTER_GS) address += vcpu.seg(SegmentName::GS).base;
+    return address;
+}
+
+// A repeated instruction that stores into its own bytes: whether it goes on is nobody's promise.
+bool overwrites_itself(const Decoded& i, const Vcpu& vcpu) {
+    constexpr auto repeated = ZYDIS_ATTRIB_HAS_REP | ZYDIS_ATTRIB_HAS_REPE | ZYDIS_ATTRIB_HAS_REPNE;
+    if (i.raw.meta.category != ZYDIS_CATEGORY_STRINGOP || !i.has(repeated)) return false;
+    std::uint64_t target = vcpu.reg(Gpr::Rdi);
+    if (i.raw.address_width == 32) target &= 0xffffffff;
+    constexpr std::uint64_t reach = 3 * page;
+    return target + reach - code_a < 2 * reach || target + reach - code_b < 2 * reach;
+}
+
+}  // namespace
+
+void Judge::begin(Sequence& sequence) {
+    sequence_ = &sequence;
+    sequence.ignored_count = 0;
+    undefined_ = 0;
+    undefined_before_ = 0;
+}
+
+bool Judge::reads_undefined(const Decoded& i) const {
+    if (undefined_ == 0) return false;
+    switch (i.raw.mnemonic) {
+        case ZYDIS_MNEMONIC_PUSHF:
+        case ZYDIS_MNEMONIC_PUSHFQ:
+        case ZYDIS_MNEMONIC_LAHF: return true;
+        default: break;
+    }
+    return i.raw.cpu_flags != nullptr && (i.raw.cpu_flags->tested & undefined_) != 0;
+}
+
+void Judge::follow_flags(const Decoded& i) {
+    undefined_before_ = undefined_;
+    if (i.raw.cpu_flags == nullptr) return;
+    const auto& flags = *i.raw.cpu_flags;
+    if (!writes_conditionally(i)) undefined_ &= ~(flags.modified | flags.set_0 | flags.set_1);
+    undefined_ |= flags.undefined;
+}
+
+// Where an instruction stores the addresses of the last x87 instruction and its operand. The bare processor
+// forgets them whenever its kernel switches tasks, as XSAVE does not record them unless an exception is
+// pending. False: there is no telling what of memory is to be compared.
+bool Judge::ignore_pointers(const Decoded& i, Guest& guest) {
+    std::uint64_t begin = 0;
+    std::uint64_t length = 0;
+    switch (i.raw.mnemonic) {
+        case ZYDIS_MNEMONIC_FNSTENV:
+        case ZYDIS_MNEMONIC_FNSAVE: {
+            bool narrow = i.memory()->size == 14 * 8 || i.memory()->size == 94 * 8;
+            begin = narrow ? 6 : 12;
+            length = narrow ? 8 : 14;
+            break;
+        }
+        case ZYDIS_MNEMONIC_FXSAVE:
+        case ZYDIS_MNEMONIC_FXSAVE64:
+            begin = 6;
+            length = 18;
+            break;
+        default: return true;
+    }
+    std::uint64_t start = address_of(i, *i.memory(), guest.vcpu()) + begin;
+    for (std::uint64_t n = 0; n < length; ++n) {
+        int frame = frame_of(start + n);
+        if (frame < 0) continue;
+        if (frame < static_cast<int>(code_frames)) return false;
+        auto at = static_cast<std::uint32_t>(static_cast<unsigned>(frame) * page + (start + n) % page);
+        if (sequence_->ignored_count != 0) {
+            Ignored& last = sequence_->ignored[sequence_->ignored_count - 1u];
+            if (last.start + last.length == at) {
+                ++last.length;
+                continue;
+            }
+        }
+        if (sequence_->ignored_count == sequence_->ignored.size()) return false;
+        sequence_->ignored[sequence_->ignored_count++] = {at, 1};
+    }
+    return true;
+}
+
+// What is not compared is not to get anywhere else.
+bool Judge::reads_ignored(const Decoded& i, Guest& guest) const {
+    if (sequence_->ignored_count == 0) return false;
+    if (i.raw.meta.category == ZYDIS_CATEGORY_STRINGOP) return true;
+    const auto* operand = i.memory();
+    if (operand == nullptr || (operand->actions & ZYDIS_OPERAND_ACTION_MASK_READ) == 0) return false;
+    std::uint64_t address = address_of(i, *operand, guest.vcpu());
+    for (std::uint64_t n = 0; n < operand->size / 8u; ++n) {
+        int frame = frame_of(address + n);
+        if (frame < 0) continue;
+        std::uint64_t at = static_cast<unsigned>(frame) * page + (address + n) % page;
+        for (unsigned k = 0; k < sequence_->ignored_count; ++k) {
+            if (at - sequence_->ignored[k].start < sequence_->ignored[k].length) return true;
+        }
+    }
+    return false;
+}
+
+bool Judge::allows(Guest& guest) {
+    std::array<std::uint8_t, 15> buffer;
+    Vcpu& vcpu = guest.vcpu();
+    if (is_exit(vcpu.rip & ~(page - 1))) return false;  // behind the exit, where the pages differ
+    if (!is_code(vcpu.rip)) return true;                // a fault
+    auto bytes = guest.code_at(vcpu.rip, buffer);
+    Decoded decoded;
+    Decoding decoding = decode_all(bytes, decoded);
+    if (decoding == Decoding::Truncated) return bytes.size() < buffer.size();  // a fault of the page behind
+    if (decoding == Decoding::Unknown) return false;
+    if (left_out(decoded) != nullptr || reads_undefined(decoded)) return false;
+    int form = forms_.find(decoded);
+    if (form >= 0 && counts_ != nullptr) ++counts_[form];
+    if (overwrites_itself(decoded, vcpu) || reads_ignored(decoded, guest)) return false;
+    follow_flags(decoded);
+    return ignore_pointers(decoded, guest);
+}
+
+}  // namespace undercroft::differential

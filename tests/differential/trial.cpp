@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "trial.hpp"
+
+#include "case_file.hpp"
+#include "compare.hpp"
+
+#include <cstring>
+#include <sstream>
+
+namespace undercroft::differential {
+
+bool Outcome::agrees() const {
+    return equal(bare, step, undefined_flags) && equal(bare, translated, undefined_flags);
+}
+
+bool Runners::run_by_steps(Sequence& sequence, Ending& result) {
+    judge.begin(sequence);
+    return step.run(sequence, result, [this](Guest& guest) { return judge.allows(guest); });
+}
+
+Outcome Runners::run(Sequence& sequence) {
+    Outcome outcome;
+    outcome.comparable = run_by_steps(sequence, outcome.step);
+    if (!outcome.comparable) return outcome;
+    outcome.undefined_flags = judge.undefined_flags();
+    bare.batch().sequence[0] = sequence;
+    bare.start(1);
+    translate.run(sequence, outcome.translated);
+    bare.finish();
+    outcome.bare = bare.batch().result[0];
+    return outcome;
+}
+
+namespace {
+
+// Where memory differs, the first few bytes.
+void describe_memory(std::ostringstream& text, const Image& bare, const Guest& guest, const char* engine) {
+    unsigned told = 0;
+    for (unsigned n = 0; n < frame_count; ++n) {
+        for (std::size_t at = 0; at < page && told < 8; ++at) {
+            unsigned one = static_cast<unsigned>(bare[n][at]);
+            unsigned other = static_cast<unsigned>(guest.frame(n)[at]);
+            if (one == other) continue;
+            text << "#   frame " << std::dec << n << " + 0x" << std::hex << at << ": " << one << " bare, "
+                 << other << " " << engine << "\n";
+            ++told;
+        }
+    }
+    text << std::dec;
+}
+
+void describe_one(std::ostringstream& text, const Outcome& outcome, const Ending& result,
+                  const char* engine) {
+    auto lines = differences(outcome.bare, result, outcome.undefined_flags);
+    if (lines.empty()) {
+        text << "# " << engine << ": agrees\n";
+        return;
+    }
+    text << "# " << engine << ":\n";
+    for (const std::string& line : lines) text << "#   " << line << " " << engine << "\n";
+}
+
+}  // namespace
+
+std::string describe(Runners& runners, Sequence& sequence) {
+    Outcome outcome = runners.run(sequence);
+    std::ostringstream text;
+    if (!outcome.comparable) return "# not comparable alone\n" + write_case(sequence);
+    text << "# bare: vector " << outcome.bare.vector << " at rip 0x" << std::hex << outcome.bare.state.rip
+         << std::dec << "\n";
+    describe_one(text, outcome, outcome.step, "by steps");
+    if (!equal(outcome.bare, outcome.step, outcome.undefined_flags))
+        describe_memory(text, runners.bare.batch().memory, runners.step.guest, "by steps");
+    describe_one(text, outcome, outcome.translated, "translated");
+    if (!equal(outcome.bare, outcome.translated, outcome.undefined_flags))
+        describe_memory(text, runners.bare.batch().memory, runners.translate.guest, "translated");
+    return text.str() + write_case(sequence);
+}
+
+}  // namespace undercroft::differential

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// One sequence, run in all three ways.
+
+#pragma once
+
+#include "bare.hpp"
+#include "guest.hpp"
+#include "judge.hpp"
+
+#include <string>
+#include <vector>
+
+namespace undercroft::differential {
+
+struct Outcome {
+    bool comparable = false;  // the judge let it run to its end
+    Ending bare, step, translated;
+    std::uint32_t undefined_flags = 0;
+
+    bool agrees() const;
+};
+
+class Runners {
+public:
+    Runners(const Forms& forms, std::uint64_t* counts)
+        : bare{images_}, step{images_}, translate{images_}, judge{forms, counts} {}
+
+    // Alone; the sequence learns what is not to be compared.
+    Outcome run(Sequence& sequence);
+    bool run_by_steps(Sequence& sequence, Ending& result);
+
+private:
+    Images images_;
+
+public:
+    BareRunner bare;  // before the engines: it forks
+    StepRunner step;
+    TranslateRunner translate;
+    Judge judge;
+};
+
+// Fewer instructions and a plainer state, with a difference still.
+Sequence shrink(Runners& runners, const Sequence& sequence);
+
+// The sequence as assembly, the state it begins with, and what differs: for people.
+std::string describe(Runners& runners, Sequence& sequence);
+
+}  // namespace undercroft::differential
