@@ -50,8 +50,9 @@ bool StepRunner::run(Sequence& sequence, Ending& result, const std::function<boo
     return false;
 }
 
+// Loops are short here: the second round already is a trace's.
 TranslateRunner::TranslateRunner(const Images& images)
-    : guest{images}, engine_{std::move(*make_translate_engine(guest.vcpu()))} {
+    : guest{images}, engine_{std::move(*make_translate_engine(guest.vcpu(), {.trace_heat = 1}))} {
     prepare_signals();
 }
 

@@ -9,6 +9,8 @@
 //     HostPage    r11: that entry's host page
 //     Host        their sum: a pointer into a region of 4096 - limit checked bytes
 //     Distance    a host pointer minus a guest number: what accesses in a group add to their base register
+//     Scaled      r10: a guest number times a scale
+//     Base        a host pointer minus that: what stands for the base register in a group with an index
 //     Record      the address of a record for the thunk
 
 #pragma once
@@ -23,16 +25,30 @@
 namespace undercroft::fuzz {
 
 struct Value {
-    enum class Kind : std::uint8_t { Symbol, Index, Offset, Bounded, HostPage, Host, Distance, Record };
+    enum class Kind : std::uint8_t {
+        Symbol,
+        Index,
+        Offset,
+        Bounded,
+        HostPage,
+        Host,
+        Distance,
+        Scaled,
+        Base,
+        Record
+    };
     Kind kind = Kind::Symbol;
     std::uint32_t id = 0;      // of the symbol, or of the probe
-    std::uint32_t symbol = 0;  // Distance: what was subtracted
-    std::int64_t offset = 0;   // Symbol, Host, Distance: plus this. Index: the mask. Record: the address
+    std::uint32_t symbol = 0;  // Distance: what was subtracted; Scaled, Base: what is multiplied
+    int scale = 1;
+    std::int64_t offset = 0;  // plus this. Index: the mask. Record: the address
 
     bool operator==(const Value&) const = default;
-    bool is_guests() const { return kind == Kind::Symbol; }
+    bool is_guests() const { return kind == Kind::Symbol || kind == Kind::Scaled; }
     // What a guest must never see or compute with.
-    bool is_secret() const { return kind == Kind::HostPage || kind == Kind::Host || kind == Kind::Distance; }
+    bool is_secret() const {
+        return kind == Kind::HostPage || kind == Kind::Host || kind == Kind::Distance || kind == Kind::Base;
+    }
 };
 
 // One probe, which its index's id names.
@@ -43,10 +59,12 @@ struct Probe {
     std::int64_t size() const { return 4096 - limit; }
 };
 
+inline constexpr int distance_count = 16;  // slots of the frame for groups
+
 struct AbstractState {
     std::array<Value, 16> reg;
-    std::array<Value, 10> slot;  // of the frame: distances, then the two spills
-    bool compared = false;       // the flags are those of `cmp`, of a Bounded-to-be in this register:
+    std::array<Value, distance_count + 2> slot;  // of the frame: distances, then the two spills
+    bool compared = false;  // the flags are those of `cmp`, of a Bounded-to-be in this register:
     unsigned compared_reg = 0;
     std::int64_t compared_with = 0;
 };

@@ -14,19 +14,20 @@ constexpr std::size_t engine = offsetof(Vcpu, engine_area);
 
 std::string Proof::run() {
     enter();
-    while (at_ < code_.size() && problem_.empty()) {
+    while (at_ < size() && problem_.empty()) {
         join();
-        if (origin_ + at_ == block_.host_entry) enter();
+        if (address_of(at_) == block_.host_entry) enter();
         if (!reachable_) enter();  // behind a jump that nothing leads to: host_entry, or a resumption
         step();
+        if (problem_.empty() && reachable_ && (at_ == hot_.size() || at_ == size()))
+            fail("runs out of the block");
     }
-    if (problem_.empty() && reachable_) fail("runs out of the block");
     if (problem_.empty() && !pending_.empty()) fail("jumps into an instruction");
     return problem_;
 }
 
 void Proof::step() {
-    if (!i_.decode(code_.subspan(at_))) return fail("not an instruction");
+    if (!i_.decode(code_at(at_))) return fail("not an instruction");
     std::string against = objection(i_);
     if (!against.empty()) return fail(against.c_str());
     next_ = at_ + i_.raw.length;
@@ -108,8 +109,7 @@ bool Proof::jump() {
         return jumps_through_cache(memory_at(0));
     }
     if (!is_immediate(0)) return false;
-    HostCode target = origin_ + next_ + i_.operand[0].imm.value.s;
-    return go_to(target, next_);
+    return go_to(address_of(at_) + i_.raw.length + i_.operand[0].imm.value.s);
 }
 bool Proof::jumps_through_cache(const Operand& m) {
     constexpr std::size_t bytes = EngineFrame::jump_cache_size * sizeof(HostCode);
@@ -121,8 +121,7 @@ bool Proof::jumps_through_cache(const Operand& m) {
 }
 bool Proof::jump_conditional() {
     if (!is_immediate(0)) return false;
-    HostCode target = origin_ + next_ + i_.operand[0].imm.value.s;
-    if (!go_to(target, next_)) return false;
+    if (!go_to(address_of(at_) + i_.raw.length + i_.operand[0].imm.value.s)) return false;
     bool above = i_.raw.mnemonic == ZYDIS_MNEMONIC_JNBE;
     if (above && state_.compared) {
         Value& offset = state_.reg[state_.compared_reg];
@@ -132,37 +131,42 @@ bool Proof::jump_conditional() {
     }
     return true;
 }
-bool Proof::go_to(HostCode target, std::size_t next) {
+bool Proof::go_to(HostCode target) {
     if (target == translator_.thunks().attention) {
         leaves();
         return reg(scratch0).is_guests();
     }
-    if (target == translator_.thunks().call || target == translator_.thunks().call_outside) return call(next);
+    if (target == translator_.thunks().call || target == translator_.thunks().call_outside) return call();
     if (target == block_.frame_entry) {
         leaves();
         return true;
     }
-    if (target < origin_ + next || target >= origin_ + code_.size()) return false;
-    flow_to(static_cast<std::size_t>(target - origin_));
+    auto offset = offset_of(target);
+    if (!offset || *offset < next_) return false;
+    flow_to(*offset);
     return true;
 }
 
 // To the thunk, with a record in r11.
-bool Proof::call(std::size_t next) {
+bool Proof::call() {
     leaves();
     if (reg(scratch1).kind != Kind::Record) return false;
     auto& record = *reinterpret_cast<Callback*>(reg(scratch1).offset);
-    if (record.function == exit_taken) return static_cast<BlockExit&>(record).from == &block_;
+    if (record.function == exit_taken) {
+        const auto& exit = static_cast<const BlockExit&>(record);
+        targets_.push_back(exit.target);
+        return exit.from == &block_;
+    }
     const auto& site = static_cast<const Site&>(record);
     bool missed = record.function == access_missed || record.function == range_missed;
     std::optional<std::uint32_t> failed = std::exchange(failed_probe_, std::nullopt);
     if (missed != failed.has_value()) return false;
     if (missed) {
         const Probe& probe = probes_[*failed];
-        return site.resume == origin_ + probe.resume && probe.resume != 0 && site.size == probe.size() &&
+        return probe.resume != 0 && site.resume == address_of(probe.resume) && site.size == probe.size() &&
                site.access == probe.access;
     }
-    if (site.resume == origin_ + next) resume_here(site);
+    if (site.resume == address_of(at_) + i_.raw.length) resume_here(site);
     return true;
 }
 // A helper did the instruction, or its part of it; what it may have changed is forgotten.
@@ -186,12 +190,15 @@ void Proof::resume_here(const Site& site) {
     if (!helper->operand) reg(scratch0) = {.kind = Kind::Host, .id = id};
 }
 
-std::string unproven(const Translator& translator, const Block& block) {
-    return unproven(translator, block, {block.frame_entry, block.code_end});
+std::string unproven(const Translator& translator, const Block& block, std::vector<std::uint64_t>* targets) {
+    Proof proof{translator, block, {block.frame_entry, block.code_end}, {block.cold_begin, block.cold_end}};
+    std::string problem = proof.run();
+    if (targets != nullptr) *targets = proof.targets();
+    return problem;
 }
 
 std::string unproven(const Translator& translator, const Block& block, std::span<const std::byte> code) {
-    return Proof{translator, block, code}.run();
+    return Proof{translator, block, code, {}}.run();
 }
 
 }  // namespace undercroft::fuzz

@@ -18,11 +18,14 @@
 #include "engine/translate/runtime/translator.hpp"
 
 #include <string>
+#include <vector>
 
 namespace undercroft::fuzz {
 
 // The block must not have been linked or run yet. Empty: proven; else what could not be, and where.
-std::string unproven(const translate::Translator& translator, const translate::Block& block);
+// `targets`: where its direct exits go.
+std::string unproven(const translate::Translator& translator, const translate::Block& block,
+                     std::vector<std::uint64_t>* targets = nullptr);
 
 // The same for code of any origin; for tests of the proof itself.
 std::string unproven(const translate::Translator& translator, const translate::Block& block,

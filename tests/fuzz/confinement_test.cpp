@@ -11,7 +11,7 @@ namespace {
 
 using namespace translate;
 
-constexpr int rdi = 7;
+constexpr int rcx = 1, rdi = 7;
 constexpr Mem checked{.base = scratch0, .index = scratch1};
 
 class Confinement : public ::testing::Test {
@@ -21,7 +21,7 @@ protected:
         block_.frame_entry = block_.host_entry = origin();
     }
 
-    HostCode origin() const { return translator_->memory().next(); }
+    HostCode origin() const { return translator_->memory().assemble(CodeMemory::Part::Hot).here(); }
 
     // What the proof says of the code, which then leaves the block as it should.
     std::string verdict() {
@@ -38,6 +38,14 @@ protected:
     }
 
     // Up to the loaded host page: `limit` bytes of offset are allowed.
+    // Of 16 bytes at rdi, reached through rcx << scale.
+    void indexed_group(unsigned scale) {
+        probe(4096 - 16);
+        as.lea(scratch1, checked);
+        as.lea(scratch0, Mem{.index = rcx, .scale = scale});
+        as.alu(Alu::Sub, scratch1, scratch0);
+    }
+
     void probe(std::int32_t limit, Access access = Access::Write,
                AccessMode mode = AccessMode::SupervisorAc) {
         constexpr std::int32_t mask = (Tlb::entry_count - 1) * sizeof(TlbEntry);
@@ -71,6 +79,34 @@ TEST_F(Confinement, AcceptsACheckedAccess) {
 TEST_F(Confinement, AcceptsTheFrame) {
     as.load(rax, home(scratch0));
     as.store(home(scratch1), rax);
+    EXPECT_EQ(verdict(), "");
+}
+// A group with an index: r11 stands for the base register.
+TEST_F(Confinement, AcceptsAnIndexedGroup) {
+    indexed_group(2);
+    as.load(rax, Mem{.base = scratch1, .index = rcx, .scale = 2, .disp = 8});
+    EXPECT_EQ(verdict(), "");
+}
+TEST_F(Confinement, RefusesAnotherScale) {
+    indexed_group(2);
+    as.load(rax, Mem{.base = scratch1, .index = rcx, .scale = 3, .disp = 8});
+    EXPECT_NE(verdict(), "");
+}
+TEST_F(Confinement, RefusesAnotherIndex) {
+    indexed_group(2);
+    as.load(rax, Mem{.base = scratch1, .index = rdi, .scale = 2, .disp = 8});
+    EXPECT_NE(verdict(), "");
+}
+TEST_F(Confinement, RefusesAnIndexedAccessBesideTheChecked) {
+    indexed_group(2);
+    as.lea(rcx, Mem{.base = rcx, .disp = 1});
+    as.load(rax, Mem{.base = scratch1, .index = rcx, .scale = 2, .disp = 8});
+    EXPECT_NE(verdict(), "");
+}
+TEST_F(Confinement, FollowsAnIndexThatMoves) {
+    indexed_group(2);
+    as.lea(rcx, Mem{.base = rcx, .disp = 1});
+    as.load(rax, Mem{.base = scratch1, .index = rcx, .scale = 2, .disp = 4});
     EXPECT_EQ(verdict(), "");
 }
 TEST_F(Confinement, RefusesAGuestAddress) {

@@ -217,7 +217,7 @@ void compare(const Guest& steps, const Guest& translated) {
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     struct Pair {
         Guest steps, translated;
-        std::unique_ptr<Engine> engine = *make_translate_engine(translated.machine.vcpu);
+        std::unique_ptr<Engine> engine = *make_translate_engine(translated.machine.vcpu, {.trace_heat = 1});
     };
     static std::unique_ptr<Pair> pair;
     if (size < 14) return 0;

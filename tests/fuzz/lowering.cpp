@@ -6,8 +6,11 @@
 #include "engine/step/testing.hpp"
 #include "input.hpp"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <utility>
+#include <vector>
 
 using namespace undercroft;
 using namespace undercroft::test;
@@ -33,18 +36,50 @@ void prepare(StepMachine& machine, std::uint8_t mode, std::uint8_t control) {
     // SMEP is off, so supervisor code may lie in user pages.
 }
 
-void prove(Guest& guest, translate::Variant variant) {
+void prove(const Guest& guest, const translate::Block& block, std::vector<std::uint64_t>* targets = nullptr) {
+    std::string problem = fuzz::unproven(*guest.translator, block, targets);
+    if (problem.empty()) return;
+    std::fprintf(stderr, "not proven: %s\n", problem.c_str());
+    for (auto [begin, end] :
+         {std::pair{block.frame_entry, block.code_end}, {block.cold_begin, block.cold_end}}) {
+        for (const std::byte* at = begin; at < end; ++at)
+            std::fprintf(stderr, "%02x", static_cast<unsigned>(*at));
+        std::fprintf(stderr, "\n");
+    }
+    std::abort();
+}
+
+const translate::Block* translate_and_prove(Guest& guest, translate::Variant variant,
+                                            std::vector<std::uint64_t>* targets = nullptr) {
     bool step_instead = false;
     translate::Block* block = guest.translator->translate(guest.machine.vcpu, step_instead, variant);
     CHECK((block == nullptr) == step_instead, "neither translated nor left to the single-step executor");
-    if (block == nullptr) return;
-    std::string problem = fuzz::unproven(*guest.translator, *block);
-    if (problem.empty()) return;
-    std::fprintf(stderr, "not proven: %s\n", problem.c_str());
-    for (const std::byte* at = block->frame_entry; at < block->code_end; ++at)
-        std::fprintf(stderr, "%02x", static_cast<unsigned>(*at));
-    std::fprintf(stderr, "\n");
-    std::abort();
+    if (block != nullptr) prove(guest, *block, targets);
+    return block;
+}
+
+// The blocks that the code's direct exits lead to, as if all had been executed; then the trace, which goes on
+// where there are blocks.
+void prove_with_trace(Guest& guest) {
+    constexpr std::size_t limit = 12;
+    std::uint64_t start = guest.machine.vcpu.rip;
+    std::vector<std::uint64_t> pending{start};
+    std::vector<std::uint64_t> done;
+    while (!pending.empty() && done.size() < limit) {
+        std::uint64_t rip = pending.back();
+        pending.pop_back();
+        bool here = (rip ^ start) >> 12 == 0;
+        if (!here || std::find(done.begin(), done.end(), rip) != done.end()) continue;
+        done.push_back(rip);
+        guest.machine.vcpu.rip = rip;
+        std::vector<std::uint64_t> targets;
+        translate_and_prove(guest, translate::Variant::Merged, &targets);
+        pending.insert(pending.end(), targets.begin(), targets.end());
+    }
+    guest.machine.vcpu.rip = start;
+    if (const translate::Block* trace = guest.translator->translate_trace(guest.machine.vcpu))
+        prove(guest, *trace);
+    translate_and_prove(guest, translate::Variant::UnmergedTrace);
 }
 
 }  // namespace
@@ -66,7 +101,7 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     std::copy(code.begin(), code.end(), page + offset);
     machine.vcpu.rip = StepMachine::code + offset;
     guest.translator->check_assumptions(machine.vcpu);
-    prove(guest, translate::Variant::Merged);
-    prove(guest, translate::Variant::Unmerged);
+    translate_and_prove(guest, translate::Variant::Unmerged);
+    prove_with_trace(guest);
     return 0;
 }

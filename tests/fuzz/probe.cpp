@@ -11,7 +11,7 @@ using Kind = Value::Kind;
 namespace {
 constexpr std::size_t engine = offsetof(Vcpu, engine_area);
 constexpr std::size_t distances = engine + offsetof(EngineFrame, distance);
-constexpr int distance_count = 8;
+static_assert(sizeof(EngineFrame::distance) == 8 * distance_count);
 }  // namespace
 
 // Forms whose effect on values matters. False: no such form.
@@ -22,6 +22,8 @@ bool Proof::special() {
         case ZYDIS_MNEMONIC_AND: return mask();
         case ZYDIS_MNEMONIC_ADD: return add_constant(1) || undo_probe();
         case ZYDIS_MNEMONIC_SUB: return add_constant(-1) || subtract_tag() || subtract_base();
+        case ZYDIS_MNEMONIC_INC: return move_by(1);
+        case ZYDIS_MNEMONIC_DEC: return move_by(-1);
         case ZYDIS_MNEMONIC_CMP: return compare();
         default: return false;
     }
@@ -37,8 +39,8 @@ bool Proof::move() {
         int n = slot(memory_at(0));
         if (n < 0) return false;
         const Value& kept = reg(register_of(1));
-        require(n < distance_count ? kept.kind == Kind::Distance : kept.is_guests(),
-                "keeps what does not belong there");
+        bool distance = kept.kind == Kind::Distance || kept.kind == Kind::Base;
+        require(n < distance_count ? distance : kept.is_guests(), "keeps what does not belong there");
         state_.slot[static_cast<std::size_t>(n)] = kept;
         return true;
     }
@@ -74,14 +76,21 @@ bool Proof::load_address() {
     const auto& m = i_.operand[1].mem;
     int to = register_of(0);
     if (m.base == ZYDIS_REGISTER_RIP) {
-        auto target = reinterpret_cast<std::int64_t>(origin_ + next_) + m.disp.value;
+        auto target = reinterpret_cast<std::int64_t>(address_of(at_) + i_.raw.length) + m.disp.value;
         reg(to) = {.kind = Kind::Record, .offset = target};
         return true;
     }
     int base = m.base == ZYDIS_REGISTER_NONE ? -1 : gpr_number(m.base);
     int index = m.index == ZYDIS_REGISTER_NONE ? -1 : gpr_number(m.index);
     bool whole = is_r64(0) && i_.raw.address_width == 64;
-    auto value = whole ? sum(base, index, m.scale == 0 ? 1 : m.scale, m.disp.value) : std::nullopt;
+    int scale = m.scale == 0 ? 1 : m.scale;
+    auto value = whole ? sum(base, index, scale, m.disp.value) : std::nullopt;
+    if (whole && to == scratch0 && base < 0 && index >= 0 && reg(index).kind == Kind::Symbol) {
+        value = Value{.kind = Kind::Scaled,
+                      .symbol = reg(index).id,
+                      .scale = scale,
+                      .offset = scale * reg(index).offset + m.disp.value};
+    }
     if (!value) {
         for (int n : {base, index}) require(n < 0 || !reg(n).is_secret(), "computes with a host address");
         value = fresh();
@@ -100,11 +109,14 @@ bool Proof::mask() {
 }
 
 bool Proof::add_constant(int sign) {
-    if (!is_r64(0) || !is_immediate(1)) return false;
+    return is_r64(0) && is_immediate(1) && move_by(sign * i_.operand[1].imm.value.s);
+}
+bool Proof::move_by(std::int64_t constant) {
+    if (!is_r64(0)) return false;
     Value& value = reg(register_of(0));
     require(!value.is_secret(), "adds to a host address");
     if (!value.is_guests()) value = fresh();
-    value.offset += sign * i_.operand[1].imm.value.s;
+    value.offset += constant;
     return true;
 }
 
@@ -134,12 +146,20 @@ bool Proof::undo_probe() {
     forget(scratch0);
     return true;
 }
-// sub r11, base: from a host address to the group's distance.
+// sub r11, base: from a host address to the group's distance; or, with an index, sub r11, r10.
 bool Proof::subtract_base() {
     if (!is_r64(0) || !is_r64(1)) return false;
     Value& to = reg(register_of(0));
     const Value& base = reg(register_of(1));
     if (to.kind != Kind::Host || !base.is_guests()) return false;
+    if (base.kind == Kind::Scaled) {
+        to = {.kind = Kind::Base,
+              .id = to.id,
+              .symbol = base.symbol,
+              .scale = base.scale,
+              .offset = to.offset - base.offset};
+        return true;
+    }
     to = {.kind = Kind::Distance, .id = to.id, .symbol = base.id, .offset = to.offset - base.offset};
     return true;
 }

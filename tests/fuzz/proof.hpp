@@ -17,6 +17,7 @@
 #include <map>
 #include <optional>
 #include <utility>
+#include <vector>
 
 namespace undercroft::fuzz {
 
@@ -38,13 +39,33 @@ struct Operand {  // a memory operand
 
 class Proof {
 public:
+    // The code of both parts lies at block.frame_entry and block.cold_begin; `cold` may be empty.
     Proof(const translate::Translator& translator, const translate::Block& block,
-          std::span<const std::byte> code)
-        : translator_{translator}, block_{block}, code_{code}, origin_{block.frame_entry} {}
+          std::span<const std::byte> hot, std::span<const std::byte> cold)
+        : translator_{translator}, block_{block}, hot_{hot}, cold_{cold} {}
 
     std::string run();
+    // Where the block's direct exits go.
+    const std::vector<std::uint64_t>& targets() const { return targets_; }
 
 private:
+    // --- places: offsets in the hot part and, behind it, in the cold one
+    std::size_t size() const { return hot_.size() + cold_.size(); }
+    translate::HostCode address_of(std::size_t offset) const {
+        return offset < hot_.size() ? block_.frame_entry + offset
+                                    : block_.cold_begin + (offset - hot_.size());
+    }
+    std::optional<std::size_t> offset_of(translate::HostCode address) const {
+        if (address >= block_.frame_entry && address < block_.frame_entry + hot_.size())
+            return static_cast<std::size_t>(address - block_.frame_entry);
+        if (!cold_.empty() && address >= block_.cold_begin && address < block_.cold_begin + cold_.size())
+            return hot_.size() + static_cast<std::size_t>(address - block_.cold_begin);
+        return std::nullopt;
+    }
+    std::span<const std::byte> code_at(std::size_t offset) const {
+        return offset < hot_.size() ? hot_.subspan(offset) : cold_.subspan(offset - hot_.size());
+    }
+
     // --- values
     Value fresh() { return {.id = next_id_++}; }
     void enter() {
@@ -64,8 +85,14 @@ private:
 
     // The value of base + index + disp, where it is one that we follow.
     std::optional<Value> sum(int base, int index, int scale, std::int64_t disp) {
-        if (base < 0 || scale != 1) return std::nullopt;
+        if (base < 0) return std::nullopt;
         Value a = reg(base);
+        if (index >= 0 && a.kind == Value::Kind::Base) {
+            Value b = reg(index);
+            if (b.kind != Value::Kind::Symbol || b.id != a.symbol || scale != a.scale) return std::nullopt;
+            return Value{.kind = Value::Kind::Host, .id = a.id, .offset = a.offset + scale * b.offset + disp};
+        }
+        if (scale != 1) return std::nullopt;
         if (index < 0) {
             bool moves = a.kind == Value::Kind::Symbol || a.kind == Value::Kind::Host;
             if (!moves) return std::nullopt;
@@ -121,6 +148,7 @@ private:
     bool load_address();
     bool mask();
     bool add_constant(int sign);
+    bool move_by(std::int64_t constant);
     bool subtract_tag();
     bool undo_probe();
     bool subtract_base();
@@ -137,14 +165,15 @@ private:
     bool jump();
     bool jumps_through_cache(const Operand& m);
     bool jump_conditional();
-    bool go_to(translate::HostCode target, std::size_t next);
-    bool call(std::size_t next);
+    bool go_to(translate::HostCode target);
+    bool call();
     void resume_here(const translate::Site& site);
 
     const translate::Translator& translator_;
     const translate::Block& block_;
-    std::span<const std::byte> code_;
-    translate::HostCode origin_;
+    std::span<const std::byte> hot_;
+    std::span<const std::byte> cold_;
+    std::vector<std::uint64_t> targets_;
     std::string problem_;
     AbstractState state_;
     bool reachable_ = true;

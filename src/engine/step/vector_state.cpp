@@ -178,10 +178,8 @@ unsigned area_size(std::uint64_t components) {
     return static_cast<unsigned>((components & XCR0::AVX) != 0 ? XsaveArea::size : XsaveArea::ymm_high);
 }
 
-// XSAVEOPT leaves components alone that are in their initial configuration.
-enum class Omit : std::uint8_t { Nothing, Initial };
-
-template <Omit omit>
+// XSAVEOPT may leave components alone that are in their initial configuration or were not modified since they
+// were loaded. What a processor takes for that is its own; both engines do what XSAVE does.
 Outcome xsave(Context& context) {
     std::uint64_t requested = requested_components(context.vcpu);
     unsigned size = area_size(requested);
@@ -192,17 +190,16 @@ Outcome xsave(Context& context) {
     if (!read_image(context, linear, image.data(), size)) return Outcome::Fault;
 
     std::uint64_t in_use = components_present(context.vcpu);
-    std::uint64_t written = omit == Omit::Initial ? requested & in_use : requested;
     Image state = visible_state(context.vcpu);
     if (!context.instruction.rex_w) narrow_pointers(state.data());
-    if ((written & XCR0::X87) != 0) {
+    if ((requested & XCR0::X87) != 0) {
         copy(image.data(), state.data(), 0, XsaveArea::mxcsr);
         copy(image.data(), state.data(), XsaveArea::st, XsaveArea::xmm);
     }
     if ((requested & (XCR0::SSE | XCR0::AVX)) != 0)
         copy(image.data(), state.data(), XsaveArea::mxcsr, XsaveArea::st);
-    if ((written & XCR0::SSE) != 0) copy(image.data(), state.data(), XsaveArea::xmm, xmm_end(context));
-    if ((written & XCR0::AVX) != 0) copy(image.data(), state.data(), XsaveArea::ymm_high, ymm_end(context));
+    if ((requested & XCR0::SSE) != 0) copy(image.data(), state.data(), XsaveArea::xmm, xmm_end(context));
+    if ((requested & XCR0::AVX) != 0) copy(image.data(), state.data(), XsaveArea::ymm_high, ymm_end(context));
     std::uint64_t saved;
     std::memcpy(&saved, image.data() + XsaveArea::xstate_bv, 8);
     saved = (saved & ~requested) | (in_use & requested);
@@ -248,16 +245,11 @@ Outcome xrstor(Context& context) {
 }
 
 constexpr TableEntry entries[] = {
-    {ZYDIS_MNEMONIC_FXSAVE, fxsave},
-    {ZYDIS_MNEMONIC_FXSAVE64, fxsave},
-    {ZYDIS_MNEMONIC_FXRSTOR, fxrstor},
-    {ZYDIS_MNEMONIC_FXRSTOR64, fxrstor},
-    {ZYDIS_MNEMONIC_XSAVE, xsave<Omit::Nothing>},
-    {ZYDIS_MNEMONIC_XSAVE64, xsave<Omit::Nothing>},
-    {ZYDIS_MNEMONIC_XSAVEOPT, xsave<Omit::Initial>},
-    {ZYDIS_MNEMONIC_XSAVEOPT64, xsave<Omit::Initial>},
-    {ZYDIS_MNEMONIC_XRSTOR, xrstor},
-    {ZYDIS_MNEMONIC_XRSTOR64, xrstor},
+    {ZYDIS_MNEMONIC_FXSAVE, fxsave},   {ZYDIS_MNEMONIC_FXSAVE64, fxsave},
+    {ZYDIS_MNEMONIC_FXRSTOR, fxrstor}, {ZYDIS_MNEMONIC_FXRSTOR64, fxrstor},
+    {ZYDIS_MNEMONIC_XSAVE, xsave},     {ZYDIS_MNEMONIC_XSAVE64, xsave},
+    {ZYDIS_MNEMONIC_XSAVEOPT, xsave},  {ZYDIS_MNEMONIC_XSAVEOPT64, xsave},
+    {ZYDIS_MNEMONIC_XRSTOR, xrstor},   {ZYDIS_MNEMONIC_XRSTOR64, xrstor},
 };
 
 }  // namespace

@@ -59,6 +59,15 @@ Block* TranslateEngine::translate(Vcpu& vcpu, bool& step_instead, Variant varian
     return translator_->translate(vcpu, step_instead, variant);
 }
 
+// A loop is hot, and `plain` its head: the trace, or that. Null: everything was forgotten.
+Block* TranslateEngine::translate_trace(Vcpu& vcpu, BlockExit& exit, Block* plain) {
+    Stopwatch stopwatch{translating_ticks_};
+    exit.heat = 0;
+    Block* trace = translator_->translate_trace(vcpu);
+    if (EngineFrame::of(vcpu).leave_exit == nullptr) return nullptr;
+    return trace != nullptr ? trace : plain;
+}
+
 // A shared check failed, and from here to the end of its block every access is checked by itself; or an
 // instruction writes across a page border.
 void TranslateEngine::run_variant(Vcpu& vcpu, Variant variant) {
@@ -94,9 +103,13 @@ void TranslateEngine::after_leave(Vcpu& vcpu) {
             if (exit == nullptr || vcpu.attention.load(std::memory_order_relaxed) != 0) break;
             bool step_instead = false;
             Block* block = translator_->find(vcpu);
-            if (block == nullptr) block = translate(vcpu, step_instead);
+            if (block == nullptr)
+                block = translate(vcpu, step_instead);
+            else if (exit->heat == 1)
+                block = translate_trace(vcpu, *exit, block);
             // A full cache was emptied on the way, and the exit with it: leave_exit is null then.
-            if (block != nullptr && frame.leave_exit == exit) translator_->link(*exit, *block);
+            if (block != nullptr && frame.leave_exit == exit && (exit->heat == 0 || block->trace))
+                translator_->link(*exit, *block);
             if (step_instead) step(vcpu);
             break;
         }
@@ -145,6 +158,7 @@ std::vector<std::pair<std::string, std::uint64_t>> TranslateEngine::statistics()
         {"guest instructions translated", translator_->guest_instructions()},
         {"guest code bytes translated", cache.guest_bytes},
         {"blocks translated", cache.blocks},
+        {"of them, traces of loops", cache.traces},
         {"code cache bytes", translator_->memory().code_used()},
         {"code cache record bytes", translator_->memory().records_used()},
         {"code cache flushes", cache.flushes},

@@ -43,6 +43,7 @@ private:
     void step(Vcpu& vcpu);
     translate::Block* translate(Vcpu& vcpu, bool& step_instead,
                                 translate::Variant variant = translate::Variant::Merged);
+    translate::Block* translate_trace(Vcpu& vcpu, translate::BlockExit& exit, translate::Block* plain);
 
     std::unique_ptr<translate::Translator> translator_;
     StepExecutor stepper_;

@@ -42,8 +42,10 @@ set(TRANSLATE_SOURCES
   translate/lower/memory.cpp
   translate/lower/stack.cpp
   translate/lower/system.cpp
+  translate/lower/trace.cpp
   translate/runtime/signals.cpp
   translate/runtime/thunks.cpp
+  translate/runtime/trace.cpp
   translate/runtime/translator.cpp)
 set(TRANSLATE_TEST_SOURCES
   translate/analyse/flags_test.cpp
@@ -51,4 +53,5 @@ set(TRANSLATE_TEST_SOURCES
   translate/decode/code_window_test.cpp
   translate/emit/assembler_test.cpp
   translate/runtime/code_cache_test.cpp
-  translate/runtime/perf_map_test.cpp)
+  translate/runtime/perf_map_test.cpp
+  translate/runtime/trace_test.cpp)

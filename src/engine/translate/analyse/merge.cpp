@@ -4,6 +4,7 @@
 #include "engine/translate/decode/registers.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <optional>
 
 namespace undercroft::translate {
@@ -13,8 +14,10 @@ constexpr int rsp_number = 4;
 constexpr int rbp_number = 5;
 constexpr std::int64_t far = 1 << 20;  // displacements and moves beyond are not followed
 
-struct Use {  // one access through a base register
+struct Use {  // one access through a base register, and perhaps an index register
     int base;
+    int index;  // or -1
+    unsigned scale;
     std::int32_t disp;
     std::int32_t size;
     Access access;
@@ -26,11 +29,11 @@ std::optional<Use> stack_use(const Instruction& i) {
     switch (i.kind) {
         case Kind::Push:
             if (i.operand[0].type == ZYDIS_OPERAND_TYPE_MEMORY) return std::nullopt;
-            return Use{rsp_number, -8, 8, Access::Write};
-        case Kind::CallDirect: return Use{rsp_number, -8, 8, Access::Write};
+            return Use{rsp_number, -1, 0, -8, 8, Access::Write};
+        case Kind::CallDirect: return Use{rsp_number, -1, 0, -8, 8, Access::Write};
         case Kind::Pop:
-        case Kind::Return: return Use{rsp_number, 0, 8, Access::Read};
-        case Kind::Leave: return Use{rbp_number, 0, 8, Access::Read};
+        case Kind::Return: return Use{rsp_number, -1, 0, 0, 8, Access::Read};
+        case Kind::Leave: return Use{rbp_number, -1, 0, 0, 8, Access::Read};
         default: return std::nullopt;
     }
 }
@@ -40,72 +43,111 @@ std::optional<Use> use_of(const Instruction& i) {
     const auto* operand = i.memory();
     if (operand == nullptr || i.raw.address_width != 64) return std::nullopt;
     const auto& m = operand->mem;
-    if (m.index != ZYDIS_REGISTER_NONE || m.base == ZYDIS_REGISTER_NONE || m.base == ZYDIS_REGISTER_RIP)
-        return std::nullopt;
+    if (m.base == ZYDIS_REGISTER_NONE || m.base == ZYDIS_REGISTER_RIP) return std::nullopt;
     if (m.segment == ZYDIS_REGISTER_FS || m.segment == ZYDIS_REGISTER_GS) return std::nullopt;
     int base = gpr_number(m.base);
-    if (base < 0 || is_home(base)) return std::nullopt;
+    int index = m.index == ZYDIS_REGISTER_NONE ? -1 : gpr_number(m.index);
+    if (base < 0 || is_home(base) || is_home(index)) return std::nullopt;
+    if (m.index != ZYDIS_REGISTER_NONE && index < 0) return std::nullopt;  // a vector of indices
     // Far displacements would make the sums of 32 bits below wrap, and their group check the wrong range.
     if (m.disp.value < -far || m.disp.value > far) return std::nullopt;
+    unsigned scale = index < 0 ? 0 : static_cast<unsigned>(std::countr_zero(unsigned{m.scale}));
     bool writes = (operand->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0;
-    return Use{base, static_cast<std::int32_t>(m.disp.value), operand->size / 8,
+    return Use{base,
+               index,
+               scale,
+               static_cast<std::int32_t>(m.disp.value),
+               operand->size / 8,
                writes ? Access::Write : Access::Read};
 }
 
 class Tracker {
 public:
-    explicit Tracker(AccessGroups& groups) : groups_{groups} { open_.fill(-1); }
+    explicit Tracker(AccessGroups& groups) : groups_{groups} {
+        for (Value& value : value_) value.root = next_root_++;
+    }
 
     void add(Instruction& i) {
         auto use = use_of(i);
         if (use) join(i, *use);
         follow(i);
+        if (i.follow != Follow::Nothing) sealed_ = groups_.count;
     }
 
 private:
+    // What a register holds: an unknown number with a name of its own, plus a constant.
+    struct Value {
+        unsigned root = 0;
+        std::int32_t offset = 0;
+    };
+    // Accesses whose addresses differ by a constant.
+    struct Key {
+        unsigned base_root;
+        unsigned index_root;
+        unsigned scale;
+        bool operator==(const Key&) const = default;
+    };
+
+    Value& value(int reg) { return value_[static_cast<std::size_t>(reg)]; }
+
     void join(Instruction& i, const Use& use) {
-        auto base = static_cast<std::size_t>(use.base);
-        std::int32_t low = offset_[base] + use.disp;
+        Value base = value(use.base);
+        Value index = use.index < 0 ? Value{} : value(use.index);
+        Key key{base.root, index.root, use.scale};
+        std::int32_t at = base.offset + (index.offset << use.scale);
+        std::int32_t low = at + use.disp;
         std::int32_t high = low + use.size;
-        std::int8_t& open = open_[base];
-        if (open >= 0) {
-            AccessGroup& g = groups_.group[static_cast<std::size_t>(open)];
-            if (std::max(g.high, high) - std::min(g.low, low) <= AccessGroups::max_range) {
-                g.low = std::min(g.low, low);
-                g.high = std::max(g.high, high);
-                if (use.access == Access::Write) g.access = Access::Write;
-                ++g.members;
-                i.group = open;
-                return;
-            }
+        for (unsigned n = groups_.count; n-- > 0;) {
+            AccessGroup& g = groups_.group[n];
+            if (key_[n] != key || std::max(g.high, high) - std::min(g.low, low) > AccessGroups::max_range)
+                continue;
+            if (n < sealed_ && use.access == Access::Write && g.access == Access::Read) continue;
+            g.low = std::min(g.low, low);
+            g.high = std::max(g.high, high);
+            if (use.access == Access::Write) g.access = Access::Write;
+            ++g.members;
+            i.group = static_cast<std::int8_t>(n);
+            i.group_shift = base.offset - leader_base_[n];
+            return;
         }
         if (groups_.count == AccessGroups::limit) return;
-        open = static_cast<std::int8_t>(groups_.count++);
-        groups_.group[static_cast<std::size_t>(open)] = {.access = use.access,
-                                                         .leader_access = use.access,
-                                                         .base = static_cast<std::int8_t>(use.base),
-                                                         .low = low,
-                                                         .high = high,
-                                                         .bias = offset_[base],
-                                                         .members = 1};
-        i.group = open;
+        unsigned n = groups_.count++;
+        key_[n] = key;
+        leader_base_[n] = base.offset;
+        groups_.group[n] = {.access = use.access,
+                            .leader_access = use.access,
+                            .base = static_cast<std::int8_t>(use.base),
+                            .index = static_cast<std::int8_t>(use.index),
+                            .scale = static_cast<std::uint8_t>(use.scale),
+                            .low = low,
+                            .high = high,
+                            .bias = at,
+                            .members = 1};
+        i.group = static_cast<std::int8_t>(n);
         i.leads_group = true;
     }
 
     // How the instruction changes the registers that accesses go through.
     void follow(const Instruction& i) {
         switch (i.kind) {
-            case Kind::Push: offset_[rsp_number] -= 8; return;
-            case Kind::Pop: {
-                offset_[rsp_number] += 8;
+            case Kind::Push:
+            case Kind::CallDirect: move(rsp_number, value(rsp_number), -8); return;
+            case Kind::Pop:
+                move(rsp_number, value(rsp_number), 8);
                 forget(gpr_number(i.operand[0].reg.value));
                 return;
+            case Kind::Return: {
+                bool with_arguments = i.raw.operand_count_visible > 0;
+                std::int64_t arguments = with_arguments ? i.operand[0].imm.value.s & 0xffff : 0;
+                move(rsp_number, value(rsp_number), 8 + arguments);
+                return;
             }
+            case Kind::Leave:
+                move(rsp_number, value(rbp_number), 8);
+                forget(rbp_number);
+                return;
             case Kind::Copy:
-                if (auto moved = constant_move(i)) {
-                    offset_[static_cast<std::size_t>(gpr_number(i.operand[0].reg.value))] += *moved;
-                    return;
-                }
+                if (follow_move(i)) return;
                 break;
             default: break;
         }
@@ -117,40 +159,63 @@ private:
         }
     }
 
-    // add, sub r64, imm and lea r64, [r64 + imm]: by how much the register moves.
-    static std::optional<std::int32_t> constant_move(const Instruction& i) {
+    static bool is_r64(const ZydisDecodedOperand& operand) {
+        return operand.type == ZYDIS_OPERAND_TYPE_REGISTER &&
+               ZydisRegisterGetClass(operand.reg.value) == ZYDIS_REGCLASS_GPR64;
+    }
+
+    // mov r64, r64; add, sub r64, imm; inc, dec r64; lea r64, [r64 + imm].
+    bool follow_move(const Instruction& i) {
         const auto& to = i.operand[0];
         const auto& by = i.operand[1];
-        bool whole = to.type == ZYDIS_OPERAND_TYPE_REGISTER &&
-                     ZydisRegisterGetClass(to.reg.value) == ZYDIS_REGCLASS_GPR64;
-        if (!whole) return std::nullopt;
-        std::int64_t moved = 0;
-        if (i.raw.mnemonic == ZYDIS_MNEMONIC_LEA) {
-            if (by.mem.base != to.reg.value || by.mem.index != ZYDIS_REGISTER_NONE ||
-                i.raw.address_width != 64)
-                return std::nullopt;
-            moved = by.mem.disp.value;
-        } else if (by.type == ZYDIS_OPERAND_TYPE_IMMEDIATE && i.raw.mnemonic == ZYDIS_MNEMONIC_ADD) {
-            moved = by.imm.value.s;
-        } else if (by.type == ZYDIS_OPERAND_TYPE_IMMEDIATE && i.raw.mnemonic == ZYDIS_MNEMONIC_SUB) {
-            moved = -by.imm.value.s;
-        } else {
-            return std::nullopt;
+        if (!is_r64(to)) return false;
+        int reg = gpr_number(to.reg.value);
+        bool constant = by.type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
+        switch (i.raw.mnemonic) {
+            case ZYDIS_MNEMONIC_MOV:
+                if (!is_r64(by)) return false;
+                move(reg, value(gpr_number(by.reg.value)), 0);
+                return true;
+            case ZYDIS_MNEMONIC_LEA: {
+                const auto& m = by.mem;
+                if (i.raw.address_width != 64 || m.index != ZYDIS_REGISTER_NONE ||
+                    m.base == ZYDIS_REGISTER_NONE || m.base == ZYDIS_REGISTER_RIP)
+                    return false;
+                move(reg, value(gpr_number(m.base)), m.disp.value);
+                return true;
+            }
+            case ZYDIS_MNEMONIC_INC: move(reg, value(reg), 1); return true;
+            case ZYDIS_MNEMONIC_DEC: move(reg, value(reg), -1); return true;
+            case ZYDIS_MNEMONIC_ADD:
+                if (constant) move(reg, value(reg), by.imm.value.s);
+                return constant;
+            case ZYDIS_MNEMONIC_SUB:
+                if (constant) move(reg, value(reg), -by.imm.value.s);
+                return constant;
+            default: return false;
         }
-        if (moved < -far || moved > far) return std::nullopt;
-        return static_cast<std::int32_t>(moved);
+    }
+
+    void move(int reg, Value from, std::int64_t by) {
+        std::int64_t offset = from.offset + by;
+        if (by < -far || by > far || offset < -far || offset > far)
+            forget(reg);
+        else
+            value(reg) = {from.root, static_cast<std::int32_t>(offset)};
     }
 
     void forget(int reg) {
-        if (reg < 0) return;
-        auto n = static_cast<std::size_t>(reg);
-        offset_[n] = 0;
-        open_[n] = -1;
+        if (reg >= 0) value(reg) = {next_root_++, 0};
     }
 
     AccessGroups& groups_;
-    std::array<std::int32_t, 16> offset_{};
-    std::array<std::int8_t, 16> open_{};  // the group that accesses through each register may join
+    // Groups before the last way out of a trace. A write behind it may never come, and must not make of a
+    // read one that is checked as a write: on a page that may only be read it would fail each time.
+    unsigned sealed_ = 0;
+    unsigned next_root_ = 1;  // zero: no register
+    std::array<Value, 16> value_{};
+    std::array<Key, AccessGroups::limit> key_{};
+    std::array<std::int32_t, AccessGroups::limit> leader_base_{};  // offset of the leader's base register
 };
 
 }  // namespace
@@ -161,6 +226,7 @@ AccessGroups merge_accesses(std::span<Instruction> block) {
     for (Instruction& i : block) {
         i.group = -1;
         i.leads_group = false;
+        i.group_shift = 0;
         tracker.add(i);
     }
     for (Instruction& i : block) {  // an access alone in its group is checked as itself

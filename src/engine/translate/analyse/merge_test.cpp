@@ -65,6 +65,48 @@ TEST(Merge, AWriteMakesTheSharedCheckOneForWriting) {
     EXPECT_EQ(groups.group[0].leader_access, Access::Read);
 }
 
+TEST(Merge, FollowsCopiesOfARegister) {
+    auto block = decode({0x48, 0x8b, 0x07,          // mov rax, [rdi]
+                         0x48, 0x8d, 0x77, 0x10,    // lea rsi, [rdi+16]
+                         0x48, 0x89, 0xf3,          // mov rbx, rsi
+                         0x48, 0xff, 0xc3,          // inc rbx
+                         0x48, 0x8b, 0x4b, 0xf7});  // mov rcx, [rbx-9]
+    AccessGroups groups = merge_accesses(block);
+    ASSERT_EQ(groups.count, 1u);
+    EXPECT_EQ(block[4].group, 0);
+    EXPECT_EQ(groups.group[0].size(), 16u);
+}
+
+TEST(Merge, IndexedAccessesShareACheckWhileBothRegistersAreFollowed) {
+    auto block = decode({0x48, 0x8b, 0x04, 0xcf,    // mov rax, [rdi+rcx*8]
+                         0x48, 0xff, 0xc1,          // inc rcx
+                         0x48, 0x83, 0xc7, 0x04,    // add rdi, 4
+                         0x48, 0x8b, 0x14, 0xcf,    // mov rdx, [rdi+rcx*8]
+                         0x48, 0x8b, 0x14, 0x4f,    // mov rdx, [rdi+rcx*2]
+                         0x48, 0x8b, 0x0c, 0xcf,    // mov rcx, [rdi+rcx*8]
+                         0x48, 0x8b, 0x0c, 0xcf});  // mov rcx, [rdi+rcx*8]
+    AccessGroups groups = merge_accesses(block);
+    EXPECT_EQ(block[0].group, 0);
+    EXPECT_EQ(groups.group[0].size(), 20u);
+    EXPECT_EQ(block[3].group, 0);
+    EXPECT_EQ(block[3].group_shift, 4);
+    EXPECT_EQ(block[4].group, -1) << "another scale";
+    EXPECT_EQ(block[5].group, 0);
+    EXPECT_EQ(block[6].group, -1) << "another index";
+}
+
+TEST(Merge, AWriteBehindAWayOutMakesNoReadAWrite) {
+    auto block = decode({0x48, 0x8b, 0x07,          // mov rax, [rdi]
+                         0x74, 0x00,                // je
+                         0x48, 0x89, 0x47, 0x08,    // mov [rdi+8], rax
+                         0x48, 0x8b, 0x47, 0x10});  // mov rax, [rdi+16]
+    block[1].follow = Follow::Next;
+    AccessGroups groups = merge_accesses(block);
+    ASSERT_EQ(groups.count, 2u);
+    EXPECT_EQ(groups.group[0].access, Access::Read);
+    EXPECT_NE(block[2].group, 0);
+}
+
 // 0x7ffffff8 and -0x80000000 are eight bytes apart for a sum of 32 bits, and 4 GiB for the processor.
 TEST(Merge, FarDisplacementsDoNotMeet) {
     auto block = decode({0x48, 0x89, 0x83, 0xf8, 0xff, 0xff, 0x7f,    // mov [rbx+0x7ffffff8], rax

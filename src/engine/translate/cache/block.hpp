@@ -44,6 +44,7 @@ struct Site : Callback {
     std::int32_t stack_moved = 0;  // indirect branches: what was added to rsp, to take it back
     bool in_shadow = false;        // the instruction after STI: no interrupt before it has completed
     bool step_faults = false;  // another fault may come before a page fault: the single-step executor knows
+    bool in_trace = false;
 };
 
 // The check of a block's second page.
@@ -62,12 +63,13 @@ struct BlockExit : Callback {
     HostCode stub = nullptr;     // where the jump goes while unlinked
     std::uint32_t live = 0;      // flags that are kept for the target; others it must not read
     bool flags_in_host = false;  // link to the entry that expects flags in the host's flags
+    std::uint8_t heat = 0;  // of a loop: how often it is to be taken before it becomes a trace; zero: never
     AccessMode mode = AccessMode::User;  // at the target (STAC and CLAC change it)
 };
 
-// A block whose accesses share checks, one whose accesses are all checked by themselves, or one of a single
+// A block or trace whose accesses share checks, one whose accesses are all checked by themselves, or a single
 // instruction that writes across a page border.
-enum class Variant : std::uint8_t { Merged, Unmerged, Crossing };
+enum class Variant : std::uint8_t { Merged, Unmerged, Crossing, UnmergedTrace };
 
 struct Block {
     std::uint64_t rip = 0;
@@ -80,6 +82,7 @@ struct Block {
     AccessMode mode = AccessMode::User;
     Variant variant = Variant::Merged;
     bool valid = true;
+    bool trace = false;              // goes on past branches
     std::uint32_t tail_page_id = 0;  // of the page where its only instruction ends, if that crosses a page
     Block* whole = nullptr;          // this is not a block, but stands for one in the list of its second page
     HostCode indirect_entry =
@@ -87,6 +90,8 @@ struct Block {
     HostCode frame_entry = nullptr;  // flags in the frame
     HostCode host_entry = nullptr;   // flags in the host's flags
     HostCode code_end = nullptr;
+    HostCode cold_begin = nullptr;  // what is seldom executed lies elsewhere
+    HostCode cold_end = nullptr;
     BlockExit* incoming = nullptr;  // exits of other blocks linked to this one
     Block* next_in_page = nullptr;
 };

@@ -56,7 +56,13 @@ void BlockCache::add(Block* block) {
     ++block_count_;
     list(block);
     ++statistics.blocks;
+    if (block->trace) ++statistics.traces;
     statistics.guest_bytes += block->length;
+}
+
+void BlockCache::replace(Block& block) {
+    discard(block);
+    --statistics.invalidated;
 }
 
 void BlockCache::add_tail(Block* tail) { list(tail); }

@@ -36,6 +36,7 @@ struct CacheStatistics {
     std::uint64_t code_writes = 0;    // writes that touched granules with code
     std::uint64_t flushes = 0;        // whole cache emptied
     std::uint64_t links = 0;
+    std::uint64_t traces = 0;  // of the blocks
 };
 
 class BlockCache final : public CodePages::Listener {
@@ -52,6 +53,9 @@ public:
     // `tail` stands for a block in the page where its only instruction ends: `whole`, `pfn`, `granules` are
     // set.
     void add_tail(Block* tail);
+
+    // Takes a block out, so that a trace can have its place.
+    void replace(Block& block);
 
     // Patches `exit` to go to `to` directly.
     void link(BlockExit& exit, Block& to) noexcept;

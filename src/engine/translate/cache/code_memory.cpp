@@ -30,9 +30,10 @@ CodeMemory::~CodeMemory() {
     if (writable_ != nullptr) ::munmap(writable_, code_size_);
 }
 
-void CodeMemory::reset(std::size_t code_mark, std::size_t record_mark) {
-    code_used_ = code_mark;
-    records_used_ = record_mark;
+void CodeMemory::reset(std::size_t hot_mark) {
+    hot_.used = hot_mark;
+    cold_.used = hot_.end;
+    records_used_ = 0;
 }
 
 }  // namespace undercroft::translate

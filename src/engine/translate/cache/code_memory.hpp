@@ -5,13 +5,15 @@
 // Code is shared memory seen through two views: one writable, one executable; never both through one address.
 // It is anonymous rather than a memfd, since perf looks for names (runtime/perf_map.hpp) only there. The
 // records (call sites, exits) are plain memory right behind the executable view. Both are bump-allocated and
-// freed all at once.
+// freed all at once. Code comes in two parts, so that what is executed lies close together: hot, and cold
+// (ways into the monitor).
 
 #pragma once
 
 #include "base/result.hpp"
 #include "engine/translate/emit/assembler.hpp"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -32,12 +34,17 @@ public:
     CodeMemory& operator=(const CodeMemory&) = delete;
     ~CodeMemory();
 
-    // The rest of the code view, to assemble into; then take() what was used.
-    std::span<std::byte> writable_rest() { return {writable_ + code_used_, code_size_ - code_used_}; }
-    HostCode next() const { return executable_ + code_used_; }
-    void take(std::size_t bytes) { code_used_ += bytes; }
-    std::size_t code_left() const { return code_size_ - code_used_; }
-    std::size_t code_used() const { return code_used_; }
+    enum class Part : std::uint8_t { Hot, Cold };
+    // For the rest of a part; then take() what was used.
+    Assembler assemble(Part part) const {
+        const Region& region = region_of(part);
+        return {{writable_ + region.used, region.end - region.used}, executable_ + region.used};
+    }
+    void take(Part part, std::size_t bytes) { region_of(part).used += bytes; }
+    // In either part.
+    std::size_t code_left() const { return std::min(hot_.end - hot_.used, cold_.end - cold_.used); }
+    std::size_t code_used() const { return hot_.used + (cold_.used - hot_.end); }
+    std::size_t hot_used() const { return hot_.used; }
     std::size_t record_left() const { return record_size_ - records_used_; }
     std::size_t records_used() const { return records_used_; }
 
@@ -64,12 +71,22 @@ public:
     }
     void* record_at(std::uint32_t offset) const noexcept { return records_ + offset; }
 
-    // Forgets everything behind `code_mark` and all records (the thunks stay).
-    void reset(std::size_t code_mark, std::size_t record_mark);
+    // Forgets all code but that before `hot_mark` (the thunks), and all records.
+    void reset(std::size_t hot_mark);
 
 private:
+    struct Region {  // offsets in the view
+        std::size_t used;
+        std::size_t end;
+    };
+
     CodeMemory(std::size_t code_size, std::size_t record_size)
-        : code_size_{code_size}, record_size_{record_size} {}
+        : code_size_{code_size},
+          record_size_{record_size},
+          hot_{0, code_size / 2},
+          cold_{code_size / 2, code_size} {}
+    Region& region_of(Part part) { return part == Part::Hot ? hot_ : cold_; }
+    const Region& region_of(Part part) const { return part == Part::Hot ? hot_ : cold_; }
     void store32(HostCode site, std::uint32_t v) noexcept {
         // Aligned or not, x86 makes this visible as a whole unless it straddles a cache line; the only reader
         // is the thread that stores.
@@ -81,7 +98,8 @@ private:
     std::byte* writable_ = nullptr;
     std::byte* executable_ = nullptr;
     std::byte* records_ = nullptr;
-    std::size_t code_used_ = 0;
+    Region hot_;
+    Region cold_;
     std::size_t records_used_ = 0;
 };
 

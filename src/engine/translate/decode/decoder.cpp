@@ -66,6 +66,8 @@ bool Decoder::decode(std::span<const std::byte> bytes, std::uint64_t rip, const 
     out.rip = rip;
     out.memory_operand = -1;
     out.high_byte = false;
+    out.follow = Follow::Nothing;
+    out.exit_live = 0;
     for (unsigned n = 0; n < out.raw.operand_count_visible; ++n) {
         const auto& operand = out.operand[n];
         if (operand.type == ZYDIS_OPERAND_TYPE_MEMORY && operand.mem.type != ZYDIS_MEMOP_TYPE_AGEN) {

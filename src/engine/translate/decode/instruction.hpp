@@ -59,6 +59,13 @@ struct FlagEffects {
     bool touches = false;       // anything at all: the host's flags must be the guest's before
 };
 
+// Where a trace goes on after a branch; the other way is one out of it.
+enum class Follow : std::uint8_t {
+    Nothing,  // no branch, or the block ends here
+    Next,     // not taken
+    Taken,    // to branch_target(); of a return, to `predicted`
+};
+
 struct Instruction {
     ZydisDecodedInstruction raw;
     std::array<ZydisDecodedOperand, ZYDIS_MAX_OPERAND_COUNT> operand;
@@ -71,6 +78,10 @@ struct Instruction {
     bool may_fault = false;           // may reach the monitor or a fault: exact flags are wanted here
     std::int8_t group = -1;           // of accesses that share a check (merge_accesses)
     bool leads_group = false;
+    std::int32_t group_shift = 0;  // its base register minus the leader's
+    Follow follow = Follow::Nothing;
+    std::uint64_t predicted = 0;   // where a followed return goes
+    std::uint32_t exit_live = 0;   // flags that may be read where a followed branch does not go
     std::uint32_t live_after = 0;  // flags that may be read after this instruction (analyse fills it in)
 
     std::uint64_t next_rip() const { return rip + raw.length; }

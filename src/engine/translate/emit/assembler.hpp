@@ -42,6 +42,9 @@ constexpr int number(Gpr reg) { return static_cast<int>(reg); }
 
 enum class Alu : std::uint8_t { Add, Or, Adc, Sbb, And, Sub, Xor, Cmp };
 enum class Condition : std::uint8_t { O, NO, B, AE, E, NE, BE, A, S, NS, P, NP, L, GE, LE, G };
+constexpr Condition inverse(Condition condition) {
+    return static_cast<Condition>(static_cast<unsigned>(condition) ^ 1);
+}
 
 class Assembler {
 public:

@@ -21,13 +21,14 @@ bool begins_with_flags(std::span<const Instruction> instructions, std::uint32_t 
 }  // namespace
 
 Lowering::Lowering(CodeMemory& memory, const Thunks& thunks, Block& block,
-                   std::vector<FaultPoint>& fault_points, bool counted)
+                   std::vector<FaultPoint>& fault_points, Settings settings)
     : memory_{memory},
       thunks_{thunks},
       block_{block},
       fault_points_{fault_points},
-      as_{memory.writable_rest(), memory.next()},
-      counted_{counted} {}
+      as_{memory.assemble(CodeMemory::Part::Hot)},
+      counted_{settings.counted},
+      trace_heat_{settings.trace_heat} {}
 
 void Lowering::lower(std::span<Instruction> instructions, const AccessGroups& groups, std::uint32_t live_in,
                      const Edges& edges) {
@@ -46,11 +47,17 @@ void Lowering::lower(std::span<Instruction> instructions, const AccessGroups& gr
         in_shadow_ = i.kind == Kind::Sti;
     }
     const Instruction& last = instructions.back();
+    CHECK(last.follow == Follow::Nothing, "a trace goes on behind its end");
     if (!ends_block(last.kind)) exit_to(last, last.next_rip(), edges.next_live, block_.mode);
     host_entry_stub();
-    cold_stubs();
     block_.code_end = as_.here();
-    memory_.take(as_.size());
+    memory_.take(CodeMemory::Part::Hot, as_.size());
+    as_ = memory_.assemble(CodeMemory::Part::Cold);
+    block_.cold_begin = as_.here();
+    side_exits();
+    cold_stubs();
+    block_.cold_end = as_.here();
+    memory_.take(CodeMemory::Part::Cold, as_.size());
 }
 
 void Lowering::prologue(std::span<const Instruction> instructions, std::uint32_t live_in) {
@@ -142,8 +149,8 @@ void Lowering::cold_stubs() {
     for (const ColdStub& stub : cold_) {
         CHECK(as_.has_room(), "the code cache was to be emptied before this block");
         if (stub.exit != nullptr) stub.exit->stub = as_.here();
-        for (std::size_t jump : stub.jumps) {
-            if (jump != 0) as_.bind(jump);
+        for (HostCode jump : stub.jumps) {
+            if (jump != nullptr) memory_.patch_jump(jump, as_.here());
         }
         if (stub.save_flags) {
             in_host_ = true;

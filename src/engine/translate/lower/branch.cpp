@@ -13,11 +13,6 @@ namespace {
 constexpr std::uint32_t every_flag = static_cast<std::uint32_t>(RFLAGS::Arithmetic);
 constexpr Mem operand_field = engine_field(offsetof(EngineFrame, operand));
 
-Condition condition_of(const Instruction& i) { return static_cast<Condition>(i.raw.opcode & 0xf); }
-Condition inverse(Condition condition) {
-    return static_cast<Condition>(static_cast<unsigned>(condition) ^ 1);
-}
-
 }  // namespace
 
 BlockExit* Lowering::new_exit(std::uint64_t target, AccessMode mode, bool flags_in_host) {
@@ -33,13 +28,15 @@ BlockExit* Lowering::new_exit(std::uint64_t target, AccessMode mode, bool flags_
 // Looks up from generated code when somebody asks; guest execution goes on at `rip`.
 void Lowering::poll(std::uint64_t rip, std::uint32_t live, unsigned remaining) {
     as_.cmp32_imm(frame_attention, 0);
-    ColdStub stub{
-        .jumps = {as_.jcc(Condition::NE)}, .poll_rip = rip, .poll_live = live, .poll_remaining = remaining};
+    ColdStub stub{.jumps = {as_.address(as_.jcc(Condition::NE))},
+                  .poll_rip = rip,
+                  .poll_live = live,
+                  .poll_remaining = remaining};
     if (counted_) {
         distance_in_scratch1_ = -1;
         as_.load(scratch1, engine_field(offsetof(EngineFrame, instructions)));
         as_.alu(Alu::Cmp, scratch1, engine_field(offsetof(EngineFrame, instruction_limit)));
-        stub.jumps[1] = as_.jcc(Condition::GE);
+        stub.jumps[1] = as_.address(as_.jcc(Condition::GE));
     }
     cold_.push_back(stub);
     clobber_flags();
@@ -50,33 +47,35 @@ void Lowering::exit_to(const Instruction& i, std::uint64_t target, std::uint32_t
         bool flags_in_host = in_host_ && live != 0;
         BlockExit* exit = new_exit(target, mode, flags_in_host);
         exit->live = live;
-        std::size_t jump = as_.jmp();
-        exit->jump = as_.address(jump);
+        exit->jump = as_.address(as_.jmp());
         cold_.push_back(
-            {.jumps = {jump}, .record = exit, .exit = exit, .save_flags = flags_in_host && !in_frame_});
+            {.jumps = {exit->jump}, .record = exit, .exit = exit, .save_flags = flags_in_host && !in_frame_});
         return;
     }
     save_flags(live);
-    if (target <= i.rip) poll(target, live, 0);
+    if (target <= i.rip || went_back_) poll(target, live, 0);
     BlockExit* exit = new_exit(target, mode, false);
     exit->live = live;
-    std::size_t missed = 0;
+    // Closes a loop, unless it is a call.
+    if (same_page(target) && target <= i.rip && i.kind != Kind::CallDirect) exit->heat = trace_heat_;
+    HostCode missed = nullptr;
     if (!same_page(target)) {
         std::size_t guard = as_.cmp32_imm_patchable(exec_id_field(mode, target), 0xffffffff);
         exit->guard = as_.address(guard);
-        missed = as_.jcc(Condition::NE);
+        missed = as_.address(as_.jcc(Condition::NE));
         clobber_flags();
     }
-    std::size_t jump = as_.jmp();
-    exit->jump = as_.address(jump);
-    cold_.push_back({.jumps = {jump, missed}, .record = exit, .exit = exit});
+    exit->jump = as_.address(as_.jmp());
+    cold_.push_back({.jumps = {exit->jump, missed}, .record = exit, .exit = exit});
 }
 
 void Lowering::jump_direct(const Instruction& i, const Edges& edges) {
+    if (i.follow != Follow::Nothing) return note_way_back(i);
     exit_to(i, i.branch_target(), edges.taken_live, block_.mode);
 }
 
 void Lowering::jump_conditional(const Instruction& i, const Edges& edges) {
+    if (i.follow != Follow::Nothing) return follow_conditional(i);
     need_flags();
     std::uint64_t target = i.branch_target();
     bool in_frame = in_frame_;
@@ -84,10 +83,9 @@ void Lowering::jump_conditional(const Instruction& i, const Edges& edges) {
         bool flags_in_host = edges.taken_live != 0;
         BlockExit* exit = new_exit(target, block_.mode, flags_in_host);
         exit->live = edges.taken_live;
-        std::size_t jump = as_.jcc(condition_of(i));
-        exit->jump = as_.address(jump);
+        exit->jump = as_.address(as_.jcc(condition_of(i)));
         cold_.push_back(
-            {.jumps = {jump}, .record = exit, .exit = exit, .save_flags = flags_in_host && !in_frame});
+            {.jumps = {exit->jump}, .record = exit, .exit = exit, .save_flags = flags_in_host && !in_frame});
     } else {
         std::size_t over = as_.jcc(inverse(condition_of(i)));
         exit_to(i, target, edges.taken_live, block_.mode);
@@ -124,6 +122,7 @@ void Lowering::jump_indirect(const Instruction& i) {
 void Lowering::call_direct(const Instruction& i, const Edges& edges) {
     save_flags(live_before(i));
     push_return_address(i);
+    if (i.follow != Follow::Nothing) return note_way_back(i);
     exit_to(i, i.branch_target(), edges.taken_live, block_.mode);
 }
 
@@ -136,7 +135,7 @@ void Lowering::refuse_non_canonical(const Instruction& i) {
     as_.sar_imm(scratch1, 16);
     as_.alu(Alu::Cmp, scratch1, scratch0);
     Site* site = new_site(i, step_instruction, 0, Access::Read, 0);
-    cold_.push_back({.jumps = {as_.jcc(Condition::NE)}, .record = site});
+    cold_.push_back({.jumps = {as_.address(as_.jcc(Condition::NE))}, .record = site});
 }
 
 void Lowering::call_indirect(const Instruction& i) {

@@ -137,7 +137,8 @@ void Lowering::copy_with_memory(const Instruction& i) {
     const auto& operand = *i.memory();
     Mem checked{.base = scratch0, .index = scratch1};
     if (i.group >= 0) {
-        checked = reach_in_group(i, static_cast<std::int32_t>(operand.mem.disp.value));
+        checked = reach_in_group(i, gpr_number(operand.mem.base),
+                                 static_cast<std::int32_t>(operand.mem.disp.value));
     } else {
         save_flags(live_before(i));
         effective_address(i, operand.mem);

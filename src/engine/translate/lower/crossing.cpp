@@ -14,7 +14,7 @@ void Lowering::check_tail(const Instruction& i) {
     site->page_id = block_.tail_page_id;
     site->remaining = static_cast<std::uint8_t>(remaining_);
     as_.cmp32_imm_patchable(exec_id_field(block_.mode, i.next_rip()), block_.tail_page_id);
-    cold_.push_back({.jumps = {as_.jcc(Condition::NE)}, .record = site});
+    cold_.push_back({.jumps = {as_.address(as_.jcc(Condition::NE))}, .record = site});
     site->resume = as_.here();
 }
 

@@ -57,7 +57,7 @@ void Lowering::helper(const Instruction& i) {
     }
 }
 
-// The callback has found all that may fault; XSAVEOPT may write all that XSAVE writes, and does, as the
+// The callback has found all that may fault. XSAVEOPT is XSAVE, as in the single-step executor: the
 // processor's notion of what has been modified is the monitor's.
 void Lowering::vector_state(const Instruction& i) {
     bool restore = i.kind == Kind::RestoreVectors;

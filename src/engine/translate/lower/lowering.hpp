@@ -39,10 +39,16 @@ struct FaultPoint {
     std::uint64_t rip = 0;
 };
 
+inline Condition condition_of(const Instruction& i) { return static_cast<Condition>(i.raw.opcode & 0xf); }
+
 class Lowering {
 public:
+    struct Settings {
+        bool counted = false;         // see Options
+        std::uint8_t trace_heat = 0;  // of exits that close loops; zero: no traces
+    };
     Lowering(CodeMemory& memory, const Thunks& thunks, Block& block, std::vector<FaultPoint>& fault_points,
-             bool counted);
+             Settings settings);
 
     // Flags that may be read where a direct branch goes, and where a block that just ends goes on.
     struct Edges {
@@ -56,7 +62,7 @@ public:
 private:
     // Code behind the block that hands a record to the thunk.
     struct ColdStub {
-        std::array<std::size_t, 2> jumps{};  // displacements to bind to the stub; zero: none
+        std::array<HostCode, 2> jumps{};  // displacements to bind to the stub; null: none
         Callback* record = nullptr;
         BlockExit* exit = nullptr;    // the same record, when it is an exit
         std::size_t tag_offset = 0;   // a missed access: the TLB tag that was subtracted from the address
@@ -64,6 +70,16 @@ private:
         std::uint32_t poll_live = 0;  // the flags that have been saved
         unsigned poll_remaining = 0;  // instructions of the block that are left
         bool save_flags = false;      // the flags are in the host only
+    };
+
+    // A way out of the middle of a trace, when it takes more than a patched jump.
+    struct SideExit {
+        const Instruction* branch = nullptr;
+        HostCode jump = nullptr;  // displacement to bind to it
+        std::uint64_t target = 0;
+        unsigned remaining = 0;  // instructions of the trace that are left
+        bool in_frame = false;   // the flags are in the frame, too
+        bool went_back = false;
     };
 
     // --- block.cpp
@@ -94,7 +110,7 @@ private:
     // Checked host memory for an access at [base + disp], by the group's check or one of its own. Saves live
     // flags if it checks.
     Mem reach(const Instruction& i, Access access, unsigned size, int base, std::int32_t disp);
-    Mem reach_in_group(const Instruction& i, std::int32_t disp);
+    Mem reach_in_group(const Instruction& i, int base, std::int32_t disp);
 
     // --- copy.cpp
     void copy(const Instruction& i);
@@ -129,17 +145,26 @@ private:
     void call_direct(const Instruction& i, const Edges& edges);
     void call_indirect(const Instruction& i);
     void return_near(const Instruction& i);
+    static std::int32_t popped_by(const Instruction& i);
     // Target in scratch0, flags saved; `stack_moved`: what the instruction has added to rsp already.
     void go_indirect(const Instruction& i, std::int32_t stack_moved);
     void exit_to(const Instruction& i, std::uint64_t target, std::uint32_t live, AccessMode mode);
+    // Needs neither a guard nor a poll.
     bool is_plain_exit(const Instruction& i, std::uint64_t target) const {
-        return same_page(target) && target > i.rip;
+        return same_page(target) && target > i.rip && !went_back_;
     }
     BlockExit* new_exit(std::uint64_t target, AccessMode mode, bool flags_in_host);
     void poll(std::uint64_t rip, std::uint32_t live, unsigned remaining);
     void count(int instructions);  // flags stay; uses scratch1
     void push_return_address(const Instruction& i);
     void refuse_non_canonical(const Instruction& i);
+
+    // --- trace.cpp
+    void follow_conditional(const Instruction& i);
+    void follow_return(const Instruction& i);
+    void note_way_back(const Instruction& i);
+    void leave_trace(const Instruction& i, HostCode jump, std::uint64_t target);
+    void side_exits();
 
     // --- system.cpp
     void hand_over(Site* site) { hand_over(site, thunks_.call); }  // calls its function; scratch0: argument
@@ -167,12 +192,15 @@ private:
     std::vector<FaultPoint>& fault_points_;
     Assembler as_;
     std::vector<ColdStub> cold_;
+    std::vector<SideExit> side_exits_;
     bool counted_;
+    std::uint8_t trace_heat_;
     unsigned remaining_ = 0;  // instructions from the one being lowered to the block's end
     bool in_host_ = false;
     bool in_frame_ = true;
     AccessGroups groups_;
     int distance_in_scratch1_ = -1;  // the group whose distance scratch1 still holds
+    bool went_back_ = false;         // the trace has followed a backward branch: it owes a poll
     bool in_shadow_ = false;         // lowering the instruction after STI
 };
 

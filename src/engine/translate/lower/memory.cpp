@@ -57,6 +57,7 @@ Site* Lowering::new_site(const Instruction& i, CallbackFunction function, unsign
     site->size = static_cast<std::uint16_t>(size);
     site->access = access;
     site->detail = static_cast<std::uint8_t>(detail);
+    site->in_trace = block_.trace;
     site->in_shadow = in_shadow_;
     site->step_faults = works_on_x87_state(i);
     return site;
@@ -80,36 +81,47 @@ void Lowering::check(const Instruction& i, Access access, unsigned size) {
         for_group && groups_.group[static_cast<std::size_t>(i.group)].leader_access == Access::Read;
     bool detail = for_group ? leader_reads : may_cross(i, access);
     Site* site = new_site(i, for_group ? range_missed : access_missed, size, access, detail ? 1 : 0);
-    cold_.push_back({.jumps = {as_.jcc(Condition::A)}, .record = site, .tag_offset = tag});
+    cold_.push_back({.jumps = {as_.address(as_.jcc(Condition::A))}, .record = site, .tag_offset = tag});
     as_.load(scratch1, Mem::frame_indexed(scratch1, array + offsetof(TlbEntry, host_page)));
     site->resume = as_.here();
     clobber_flags();
 }
 
 // The leader checks the range and keeps the distance to host memory; scratch1 keeps it as long as nobody
-// needs scratch1.
-Mem Lowering::reach_in_group(const Instruction& i, std::int32_t disp) {
+// needs scratch1. With an index the distance is what stands for the base register, since an operand has no
+// room for three.
+Mem Lowering::reach_in_group(const Instruction& i, int base, std::int32_t disp) {
     const AccessGroup& group = groups_.group[static_cast<std::size_t>(i.group)];
     Mem distance = engine_field(offsetof(EngineFrame, distance) + 8 * static_cast<std::size_t>(i.group));
     if (i.leads_group) {
         save_flags(live_before(i));
-        if (group.bias == 0)
+        Mem index{.index = group.index, .scale = group.scale};
+        Mem low{.base = group.base, .index = group.index, .scale = group.scale, .disp = -group.bias};
+        if (group.bias == 0 && group.index == Mem::none)
             as_.mov(scratch0, group.base);
         else
-            as_.lea(scratch0, Mem{.base = group.base, .disp = -group.bias});
+            as_.lea(scratch0, low);
         check(i, group.access, group.size());
         as_.lea(scratch1, Mem{.base = scratch0, .index = scratch1});
-        as_.alu(Alu::Sub, scratch1, int{group.base});
+        if (group.index == Mem::none) {
+            as_.alu(Alu::Sub, scratch1, int{group.base});
+        } else {
+            as_.lea(scratch0, index);
+            as_.alu(Alu::Sub, scratch1, scratch0);
+        }
         as_.store(distance, scratch1);
     } else if (distance_in_scratch1_ != i.group) {
         as_.load(scratch1, distance);
     }
     distance_in_scratch1_ = i.group;
-    return Mem{.base = group.base, .index = scratch1, .disp = disp + group.bias};
+    if (group.index == Mem::none) return Mem{.base = base, .index = scratch1, .disp = disp + group.bias};
+    int index = gpr_number(i.memory()->mem.index);
+    return Mem{
+        .base = scratch1, .index = index, .scale = group.scale, .disp = disp + group.bias + i.group_shift};
 }
 
 Mem Lowering::reach(const Instruction& i, Access access, unsigned size, int base, std::int32_t disp) {
-    if (i.group >= 0) return reach_in_group(i, disp);
+    if (i.group >= 0) return reach_in_group(i, base, disp);
     save_flags(live_before(i));
     if (disp == 0)
         as_.mov(scratch0, base);

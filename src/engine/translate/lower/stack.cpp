@@ -96,14 +96,21 @@ void Lowering::push_return_address(const Instruction& i) {
     as_.lea(rsp, Mem{.base = rsp, .disp = -8});
 }
 
-void Lowering::return_near(const Instruction& i) {
-    save_flags(every_flag);
-    as_.load(scratch0, reach(i, Access::Read, 8, rsp, 0));
+std::int32_t Lowering::popped_by(const Instruction& i) {
     std::int32_t popped = 8;
     if (i.raw.operand_count_visible > 0)
         popped += static_cast<std::int32_t>(i.operand[0].imm.value.u & 0xffff);
-    as_.lea(rsp, Mem{.base = rsp, .disp = popped});
-    go_indirect(i, popped);
+    return popped;
+}
+
+void Lowering::return_near(const Instruction& i) {
+    save_flags(every_flag);
+    as_.load(scratch0, reach(i, Access::Read, 8, rsp, 0));
+    as_.lea(rsp, Mem{.base = rsp, .disp = popped_by(i)});
+    if (i.follow == Follow::Nothing)
+        go_indirect(i, popped_by(i));
+    else
+        follow_return(i);
 }
 
 }  // namespace undercroft::translate

@@ -27,7 +27,7 @@ void Lowering::sti(const Instruction& i) {
     as_.store8_imm(frame_interrupt_flag, 1);
     as_.cmp8_imm(frame_pending_interrupt, 0);
     Site* site = new_site(i, interrupt_window, 0, Access::Read, 0);
-    cold_.push_back({.jumps = {as_.jcc(Condition::NE)}, .record = site});
+    cold_.push_back({.jumps = {as_.address(as_.jcc(Condition::NE))}, .record = site});
     site->resume = as_.here();
     clobber_flags();
     distance_in_scratch1_ = -1;

@@ -55,7 +55,7 @@ Onward range_missed(Vcpu& vcpu, Callback& record, std::uint64_t address) noexcep
         plain = vcpu.tlb.entry(vcpu.access_mode(), address).write_tag == (address & ~0xfffull);
     }
     if (plain) return {site.resume, reinterpret_cast<std::uintptr_t>(translation.host)};
-    return go_on_in_variant(vcpu, site, Variant::Unmerged);
+    return go_on_in_variant(vcpu, site, site.in_trace ? Variant::UnmergedTrace : Variant::Unmerged);
 }
 
 Onward exit_taken(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept {
@@ -71,6 +71,11 @@ Onward exit_taken(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept {
     if (block == nullptr) {
         frame.live_flags = exit.live;
         return leave(vcpu, Leave::Translate, &exit);
+    }
+    if (exit.heat != 0 && !block->trace) {  // not linked until then, so that it comes by here
+        if (exit.heat == 1) return leave(vcpu, Leave::Translate, &exit);
+        --exit.heat;
+        return {block->frame_entry, 0};
     }
     translator.link(exit, *block);
     return {block->frame_entry, 0};

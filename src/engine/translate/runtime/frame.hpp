@@ -51,7 +51,7 @@ struct EngineFrame {
     std::uint64_t spill = 0;      // one guest register lent as scratch
     std::uint64_t spill_rax = 0;  // rax during flag saves and restores
     std::uint64_t operand = 0;    // a value between two checks (push [m], call [m])
-    std::array<std::uint64_t, 8>
+    std::array<std::uint64_t, 16>
         distance{};           // per access group of the running block: host address minus base register
     Variant leave_variant{};  // with Leave::Translate: of the block that is wanted
     bool faulted = false;     // with Leave::Step: a host signal has stopped the instruction half way

@@ -8,7 +8,7 @@ namespace undercroft::translate {
 HostCode make_indirect_entry(CodeMemory& memory, const Thunks& thunks, const Block& block, bool counted) {
     constexpr std::size_t room = 128;
     if (memory.code_left() < room) return nullptr;
-    Assembler as{memory.writable_rest(), memory.next()};
+    Assembler as = memory.assemble(CodeMemory::Part::Hot);
     as.align(16);
     HostCode entry = as.here();
     if (Assembler::fits_int32(block.rip)) {
@@ -29,7 +29,7 @@ HostCode make_indirect_entry(CodeMemory& memory, const Thunks& thunks, const Blo
     }
     as.jmp(block.frame_entry);
     PerfMap::add(entry, as.here(), "_entry", block.mode, block.rip);
-    memory.take(as.size());
+    memory.take(CodeMemory::Part::Hot, as.size());
     return entry;
 }
 

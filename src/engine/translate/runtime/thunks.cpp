@@ -103,7 +103,7 @@ HostCode emit_call(Assembler& as, Callee callee) {
 }  // namespace
 
 Thunks make_thunks(CodeMemory& memory, ThunkRecords& records) {
-    Assembler as{memory.writable_rest(), memory.next()};
+    Assembler as = memory.assemble(CodeMemory::Part::Hot);
     Thunks thunks;
     thunks.enter = emit_enter(as);
     as.align(32);
@@ -121,7 +121,7 @@ Thunks make_thunks(CodeMemory& memory, ThunkRecords& records) {
     as.mov_imm(r11, reinterpret_cast<std::uintptr_t>(&records.attention));
     as.jmp(thunks.call);
     as.align(32);
-    memory.take(as.size());
+    memory.take(CodeMemory::Part::Hot, as.size());
     return thunks;
 }
 

@@ -23,6 +23,11 @@ constexpr std::size_t room_for(std::size_t per_instruction, std::size_t instruct
     return fixed_room + instructions * per_instruction;
 }
 
+// Of the longest block or trace.
+std::size_t instructions_for(const Options& options) {
+    return options.trace_heat == 0 ? options.block_limit : std::max(options.block_limit, trace_limit);
+}
+
 Assumptions assumptions_of(const Vcpu& vcpu) {
     const PagingState& control = vcpu.paging;
     Assumptions a;
@@ -42,8 +47,9 @@ Result<std::unique_ptr<Translator>> Translator::create(Vcpu& vcpu, const Options
     std::size_t code = (options.code_bytes + below_page) & ~below_page;
     std::size_t records = (options.record_bytes + below_page) & ~below_page;
     // Twice what a block may need: thunks, and entries of indirect branches, take their part.
-    if (code < 2 * room_for(code_per_instruction, options.block_limit) ||
-        records < 2 * room_for(records_per_instruction, options.block_limit))
+    std::size_t longest = instructions_for(options);
+    if (code < 2 * room_for(code_per_instruction, longest) ||
+        records < 2 * room_for(records_per_instruction, longest))
         return Error{"code cache: too small for one block"};
     auto memory = CodeMemory::create(code, records);
     if (!memory) return std::move(memory.error());
@@ -55,14 +61,14 @@ Translator::Translator(Vcpu& vcpu, const Options& options, std::unique_ptr<CodeM
       options_{options},
       memory_{std::move(memory)},
       cache_{*memory_, vcpu.mmu->code_pages(), vcpu.mmu->memory().page_limit()},
-      instructions_(options.block_limit) {
+      instructions_(instructions_for(options)) {
     EngineFrame& frame = *new (vcpu.engine_area.data()) EngineFrame{};
     frame.vcpu = &vcpu;
     frame.engine = this;
     thunk_records_.indirect_miss.function = indirect_missed;
     thunk_records_.attention.function = attention_wanted;
     thunks_ = make_thunks(*memory_, thunk_records_);
-    code_mark_ = memory_->code_used();
+    hot_mark_ = memory_->hot_used();
     cache_.set_indirect_miss(thunks_.indirect_miss);
     cache_.attach(frame);
     assumptions_ = assumptions_of(vcpu);
@@ -76,7 +82,7 @@ Translator::~Translator() {
 
 void Translator::empty_cache() {
     cache_.clear();
-    memory_->reset(code_mark_, 0);
+    memory_->reset(hot_mark_);
     fault_points_.clear();
     filled_count_ = 0;
     EngineFrame::of(vcpu_).leave_exit = nullptr;
@@ -176,6 +182,9 @@ std::uint32_t Translator::peek_live(const Vcpu& vcpu, std::uint64_t target, Acce
 // NOLINTNEXTLINE(readability-function-size): the steps of a translation in their order
 Block* Translator::translate(Vcpu& vcpu, bool& step_instead, Variant variant) {
     step_instead = false;
+    if (variant == Variant::UnmergedTrace) {
+        if (Block* trace = translate_trace(vcpu, variant)) return trace;
+    }
     AccessMode mode = vcpu.access_mode();
     Translation where;
     Trap trap;
@@ -186,13 +195,9 @@ Block* Translator::translate(Vcpu& vcpu, bool& step_instead, Variant variant) {
     }
     step_instead = where.host == nullptr;
     if (step_instead) return nullptr;
-    std::size_t limit = instructions_.size();
-    if (memory_->code_left() < room_for(code_per_instruction, limit) ||
-        memory_->record_left() < room_for(records_per_instruction, limit)) {
-        empty_cache();
-    }
+    make_room(options_.block_limit);
     window_.open(where.host - where.physical.page_offset());
-    if (variant == Variant::Crossing) limit = 1;
+    std::size_t limit = variant == Variant::Crossing ? 1 : options_.block_limit;
     std::span<Instruction> instructions = decode_block(vcpu, mode, limit);
     Translation tail;
     bool crosses = instructions.empty();
@@ -200,40 +205,67 @@ Block* Translator::translate(Vcpu& vcpu, bool& step_instead, Variant variant) {
     step_instead = instructions.empty() || instructions.front().kind == Kind::Step;
     if (step_instead) return nullptr;
 
-    const Instruction& last = instructions.back();
-    auto* block = memory_->record<Block>();
-    block->rip = vcpu.rip;
-    block->pfn = where.physical.page();
-    block->page_id = page_instance(vcpu.rip, where, mode);
-    block->offset = static_cast<std::uint16_t>(vcpu.rip & 0xfff);
-    block->length = static_cast<std::uint16_t>(last.next_rip() - vcpu.rip);
-    block->mode = mode;
-    block->variant = variant;
-    block->granules =
-        CodePages::mask_of(block->offset, std::min<std::uint64_t>(block->length, page_size - block->offset));
-    if (crosses) block->tail_page_id = page_instance((vcpu.rip | 0xfff) + 1, tail, mode);
+    Block block = block_at(vcpu, where, mode);
+    block.variant = variant;
+    block.length = static_cast<std::uint16_t>(instructions.back().next_rip() - vcpu.rip);
+    block.granules =
+        CodePages::mask_of(block.offset, std::min<std::uint64_t>(block.length, page_size - block.offset));
+    if (crosses) block.tail_page_id = page_instance((vcpu.rip | 0xfff) + 1, tail, mode);
+    Block* made = make_block(vcpu, instructions, block);
+    if (crosses) add_tail(*made, tail);
+    return made;
+}
 
+// Room for a block of so many instructions. False: everything was forgotten to make it.
+bool Translator::make_room(std::size_t instructions) {
+    if (memory_->code_left() >= room_for(code_per_instruction, instructions) &&
+        memory_->record_left() >= room_for(records_per_instruction, instructions))
+        return true;
+    empty_cache();
+    return false;
+}
+
+Block Translator::block_at(const Vcpu& vcpu, const Translation& where, AccessMode mode) {
+    Block block;
+    block.rip = vcpu.rip;
+    block.pfn = where.physical.page();
+    block.page_id = page_instance(vcpu.rip, where, mode);
+    block.offset = static_cast<std::uint16_t>(vcpu.rip & 0xfff);
+    block.mode = mode;
+    return block;
+}
+
+Block* Translator::make_block(const Vcpu& vcpu, std::span<Instruction> instructions,
+                              const Block& properties) {
+    auto* block = memory_->record<Block>();
+    *block = properties;
+    const Instruction& last = instructions.back();
     Lowering::Edges edges{every_flag, every_flag};
+    auto live_at = [&](std::uint64_t rip) { return peek_live(vcpu, rip, block->mode, block->granules); };
     bool direct =
         last.kind == Kind::JumpDirect || last.kind == Kind::JumpConditional || last.kind == Kind::CallDirect;
     bool falls = last.kind == Kind::JumpConditional || !ends_block(last.kind) || last.kind == Kind::StacClac;
-    if (direct) edges.taken_live = peek_live(vcpu, last.branch_target(), mode, block->granules);
-    if (falls) edges.next_live = peek_live(vcpu, last.next_rip(), mode, block->granules);
+    if (direct) edges.taken_live = live_at(last.branch_target());
+    if (falls) edges.next_live = live_at(last.next_rip());
+    for (Instruction& i : instructions) {
+        if (i.kind == Kind::JumpConditional && i.follow != Follow::Nothing)
+            i.exit_live = live_at(i.follow == Follow::Taken ? i.next_rip() : i.branch_target());
+    }
     std::uint32_t live_out = direct && !falls ? edges.taken_live
                              : direct         ? edges.taken_live | edges.next_live
                              : falls          ? edges.next_live
                                               : every_flag;
     std::uint32_t live_in = analyse_flags(instructions, live_out, options_.flags);
     AccessGroups groups;
-    if (variant == Variant::Merged && options_.merging)
+    if (block->variant == Variant::Merged && options_.merging)
         groups = merge_accesses(instructions);
     else
         for (Instruction& i : instructions) i.group = -1;
-    Lowering{*memory_, thunks_, *block, fault_points_, options_.counted}.lower(instructions, groups, live_in,
-                                                                               edges);
+    Lowering::Settings settings{.counted = options_.counted, .trace_heat = options_.trace_heat};
+    Lowering{*memory_, thunks_, *block, fault_points_, settings}.lower(instructions, groups, live_in, edges);
     cache_.add(block);
-    PerfMap::add(block->frame_entry, block->code_end, "", mode, block->rip);
-    if (crosses) add_tail(*block, tail);
+    PerfMap::add(block->frame_entry, block->code_end, block->trace ? "_trace" : "", block->mode, block->rip);
+    PerfMap::add(block->cold_begin, block->cold_end, "_cold", block->mode, block->rip);
     guest_instructions_ += instructions.size();
     return block;
 }

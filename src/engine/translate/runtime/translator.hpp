@@ -21,6 +21,8 @@
 
 namespace undercroft::translate {
 
+inline constexpr unsigned trace_limit = 128;  // instructions
+
 struct Options {
     FlagPrecision flags = FlagPrecision::Exact;
     bool chaining = true;
@@ -28,6 +30,8 @@ struct Options {
     std::size_t code_bytes = CodeMemory::default_code_size;  // when used up, everything is forgotten;
     std::size_t record_bytes = CodeMemory::default_record_size;  // rounded up to pages, for tests
     unsigned block_limit = 64;  // instructions; one: every block is a single instruction
+    // A loop that was closed so often becomes a trace (see trace.cpp); zero: none does.
+    std::uint8_t trace_heat = 16;
     // Executed instructions are counted and bounded (EngineFrame::instructions), and RDTSC asks the
     // environment.
     bool counted = false;
@@ -71,6 +75,8 @@ public:
     // Translates the block at vcpu.rip. Null: a fetch fault was delivered, or the instruction is for the
     // single-step executor (`step_instead`).
     Block* translate(Vcpu& vcpu, bool& step_instead, Variant variant = Variant::Merged);
+    // The trace that begins at vcpu.rip, in the place of the block there. Null: there is nothing to gain.
+    Block* translate_trace(Vcpu& vcpu, Variant variant = Variant::Merged);
     // Discards everything if the control registers no longer are what translations assume. Call after every
     // step.
     void check_assumptions(const Vcpu& vcpu);
@@ -101,6 +107,13 @@ private:
     void add_tail(Block& block, const Translation& tail);
     std::span<Instruction> decode_block(const Vcpu& vcpu, AccessMode mode, std::size_t limit);
     std::uint32_t peek_live(const Vcpu& vcpu, std::uint64_t target, AccessMode mode, std::uint64_t& granules);
+    bool make_room(std::size_t instructions);
+    // From decoded instructions to a block that can be found; `block` has its place, granules and variant.
+    Block* make_block(const Vcpu& vcpu, std::span<Instruction> instructions, const Block& block);
+    Block block_at(const Vcpu& vcpu, const Translation& where, AccessMode mode);
+    std::span<Instruction> decode_trace(std::uint64_t head, std::uint32_t page_id, AccessMode mode,
+                                        std::uint64_t& granules);
+    bool follow(Instruction& branch, std::uint32_t page_id, std::span<const std::uint64_t> returns) const;
     void remember_exec(EngineFrame& frame, AccessMode mode, std::uint64_t rip, std::uint32_t id,
                        bool global) noexcept;
 
@@ -110,7 +123,7 @@ private:
     BlockCache cache_;
     ThunkRecords thunk_records_;
     Thunks thunks_;
-    std::size_t code_mark_ = 0;
+    std::size_t hot_mark_ = 0;
     Decoder decoder_;
     CodeWindow window_;
     Assumptions assumptions_;
