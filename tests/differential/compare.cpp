@@ -55,7 +55,7 @@ std::uint64_t visible_flags(const Ending& result, std::uint32_t undefined) {
 
 }  // namespace
 
-void normalize(State& state) {
+void normalize(State& state, std::uint32_t undefined) {
     std::byte* area = state.xsave.data();
     std::uint64_t present = 0;
     std::memcpy(&present, area + 512, 8);
@@ -66,7 +66,12 @@ void normalize(State& state) {
     }
     if ((present & 2) == 0) std::fill(area + 160, area + 416, std::byte{0});
     if ((present & 4) == 0) std::fill(area + 576, area + 832, std::byte{0});
-    std::fill(area + 5, area + 24, std::byte{0});   // FOP, FIP, FDP
+    bool pending = (static_cast<unsigned>(area[2]) & 0x80) != 0;
+    area[5] = std::byte{0};
+    // The opcode and the pointers: as FXSAVE has them. The bare processor forgets the operand's whenever its
+    // kernel switches tasks; it is the last instruction's own only if that had one.
+    if (!pending || (undefined & x87_pointers_undefined) != 0) std::fill(area + 6, area + 24, std::byte{0});
+    if (static_cast<unsigned>(area[6]) >= 0xc0) std::fill(area + 16, area + 24, std::byte{0});
     std::fill(area + 28, area + 32, std::byte{0});  // MXCSR_MASK
     for (std::size_t n = 0; n < 8; ++n) std::fill(area + 42 + 16 * n, area + 48 + 16 * n, std::byte{0});
     std::fill(area + 416, area + 576, std::byte{0});  // unused, header
@@ -85,8 +90,8 @@ std::vector<std::string> differences(const Ending& bare, const Ending& engine,
     out.value("gs base", bare.state.gs, engine.state.gs);
     State one = bare.state;
     State other = engine.state;
-    normalize(one);
-    normalize(other);
+    normalize(one, undefined_flags);
+    normalize(other, undefined_flags);
     out.bytes("x87 control word", one, other, 0, 2);
     out.bytes("x87 status word", one, other, 2, 2);
     out.bytes("x87 tags", one, other, 4, 1);
@@ -111,8 +116,8 @@ bool equal(const Ending& bare, const Ending& engine, std::uint32_t undefined_fla
     if (!same) return false;
     State one = bare.state;
     State other = engine.state;
-    normalize(one);
-    normalize(other);
+    normalize(one, undefined_flags);
+    normalize(other, undefined_flags);
     return one.xsave == other.xsave;
 }
 

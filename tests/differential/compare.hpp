@@ -16,6 +16,6 @@ std::vector<std::string> differences(const Ending& bare, const Ending& engine, s
 bool equal(const Ending& bare, const Ending& engine, std::uint32_t undefined_flags);
 
 // Components that are in their initial state written out, and without what differs from run to run.
-void normalize(State& state);
+void normalize(State& state, std::uint32_t undefined);
 
 }  // namespace undercroft::differential

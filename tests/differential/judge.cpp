@@ -86,13 +86,25 @@ bool Judge::ignore_pointers(const Decoded& i, Guest& guest) {
             break;
         }
         case ZYDIS_MNEMONIC_FXSAVE:
-        case ZYDIS_MNEMONIC_FXSAVE64:
-            begin = 6;
-            length = 18;
-            break;
+        case ZYDIS_MNEMONIC_FXSAVE64: {  // selectors without REX.W; an operand's that is not the last
+                                         // instruction's
+            std::uint64_t start = address_of(i, *i.memory(), guest.vcpu());
+            bool selectors = i.raw.mnemonic == ZYDIS_MNEMONIC_FXSAVE;
+            bool no_operand = static_cast<unsigned>(guest.vcpu().xsave[6]) >= 0xc0;
+            if ((undefined_ & x87_pointers_undefined) != 0) return ignore(start + 6, 18);
+            if (selectors && !ignore(start + 12, 4)) return false;
+            if (no_operand) return ignore(start + 16, 8);
+            return !selectors || ignore(start + 20, 4);
+        }
+        case ZYDIS_MNEMONIC_FLDCW:  // may make an exception pending that was raised by who knows what
+            undefined_ |= x87_pointers_undefined;
+            return true;
         default: return true;
     }
-    std::uint64_t start = address_of(i, *i.memory(), guest.vcpu()) + begin;
+    return ignore(address_of(i, *i.memory(), guest.vcpu()) + begin, length);
+}
+
+bool Judge::ignore(std::uint64_t start, std::uint64_t length) {
     for (std::uint64_t n = 0; n < length; ++n) {
         int frame = frame_of(start + n);
         if (frame < 0) continue;

@@ -12,6 +12,9 @@
 
 namespace undercroft::differential {
 
+// Of what a sequence leaves undefined, besides arithmetic flags: pointers of the last x87 instruction.
+inline constexpr std::uint32_t x87_pointers_undefined = 1u << 31;
+
 struct State {
     std::array<std::uint64_t, 16> gpr{};  // in encoding order
     std::uint64_t rip = 0;

@@ -89,6 +89,7 @@ void any_vectors(Random& random, State& state) {
     if (random.one_in(3)) mxcsr |= random.next() & 0xe040;
     if (random.one_in(3)) mxcsr |= random.next() & 0x3f;
     if (random.one_in(8)) mxcsr &= ~(random.next() & 0x1f80);
+    if (random.one_in(24)) mxcsr |= 0x20000;  // AMD's MM: misaligned operands of SSE
     put(state, 24, mxcsr, 4);
     for (std::size_t at = 0; at < 256; at += 8) {
         put(state, 160 + at, any_number(random), 8);

@@ -97,6 +97,7 @@ constexpr Field fields[] = {
     {engine + offsetof(EngineFrame, spill), 8, true},
     {engine + offsetof(EngineFrame, spill_rax), 8, true},
     {engine + offsetof(EngineFrame, operand), 8, true},
+    {engine + offsetof(EngineFrame, x87_operand), 16, true},  // and next_x87_operand
     {engine + offsetof(EngineFrame, distance), sizeof(EngineFrame::distance), true},
     {engine + offsetof(EngineFrame, branch_record), 4, true},
     {offsetof(Vcpu, attention), 4, false},

@@ -61,7 +61,10 @@ bool linear_address(Context& context, SegmentName name, std::uint64_t offset, un
     Vcpu& vcpu = context.vcpu;
     const Segment& segment = vcpu.seg(name);
     if (context.is_64bit()) {
-        linear = name >= SegmentName::FS ? offset + segment.base : offset;
+        bool based = name >= SegmentName::FS;
+        linear = based ? offset + segment.base : offset;
+        // AMD's processors want the offset canonical even if the base makes its sum so.
+        if (based && !is_canonical(offset) && is_amd(vcpu)) return segment_fault(context, name);
         if (!is_canonical(linear) || !is_canonical(linear + size - 1)) return segment_fault(context, name);
     } else {
         if (!segment_allows(vcpu, segment, offset, size, access)) return segment_fault(context, name);
@@ -108,12 +111,13 @@ bool write_linear_slowly(Context& context, std::uint64_t linear, unsigned size, 
 
 void blame_x87_part(Context& context, std::uint64_t linear, unsigned size, Access access) {
     if (!is_amd(context.vcpu) || context.trap.vector == Vector::AC || !is_canonical(linear)) return;
+    constexpr unsigned x87_register = 10;
+    unsigned word = size == x87_register ? 8 : size == 14 || size == 94 ? 2 : 4;
+    if (!is_canonical(linear + word - 1)) return;
     if (misaligned_for_ac(context.vcpu, linear, size)) {
         context.trap = Trap::fault(Vector::AC, 0);
         return;
     }
-    constexpr unsigned x87_register = 10;
-    unsigned word = size == x87_register ? 8 : size == 14 || size == 94 ? 2 : 4;
     Mmu& mmu = *context.vcpu.mmu;
     Trap first;
     bool first_faults = !mmu.check(GuestVirtual{linear}, word, access, context.mode, first);

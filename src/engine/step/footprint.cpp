@@ -68,6 +68,9 @@ std::uint8_t needs_by_name(const ZydisDecodedInstruction& source) {
         case ZYDIS_MNEMONIC_FLDENV:
         case ZYDIS_MNEMONIC_FNSTENV:
         case ZYDIS_MNEMONIC_FRSTOR:
+        case ZYDIS_MNEMONIC_FENI8087_NOP:
+        case ZYDIS_MNEMONIC_FDISI8087_NOP:
+        case ZYDIS_MNEMONIC_FSETPM287_NOP:
         case ZYDIS_MNEMONIC_FNSAVE: return Needs::X87 | Needs::Control;
         default: break;
     }

@@ -62,10 +62,11 @@ struct MemoryForm {
     SegmentName segment = SegmentName::DS;
     bool reads = false;
     bool writes = false;
-    std::uint16_t size = 0;      // bytes
-    std::uint8_t alignment = 1;  // #GP unless the address is a multiple
-    bool vector_index = false;   // VSIB: the index is a vector register's number
-    bool bit_string = false;     // bt, bts, btr, btc with a register: the bit offset moves the address
+    std::uint16_t size = 0;          // bytes
+    std::uint8_t alignment = 1;      // #GP unless the address is a multiple
+    bool alignment_by_mode = false;  // ... or MXCSR.MM is set
+    bool vector_index = false;       // VSIB: the index is a vector register's number
+    bool bit_string = false;         // bt, bts, btr, btc with a register: the bit offset moves the address
 };
 
 // What must be enabled for the instruction, and which state a native run needs.

@@ -31,7 +31,7 @@ public:
           wanted_{(context.instruction.needs & (Needs::X87 | Needs::Mmx | Needs::Control)) == Needs::X87} {
         std::memcpy(&operand_, area() + XsaveArea::fdp, 8);
     }
-    void set_operand(std::uint64_t linear) { operand_ = linear; }
+    void set_operand(std::uint64_t offset) { operand_ = offset; }
     void write() {
         if (!wanted_ || (components_present(context_.vcpu) & XCR0::X87) == 0) return;
         const Instruction& instruction = context_.instruction;
@@ -55,6 +55,14 @@ private:
 // A register's 80 bits; what FLDENV and FRSTOR load.
 bool is_large_x87(const Instruction& instruction) {
     return (instruction.needs & Needs::X87) != 0 && instruction.memory.size >= 10;
+}
+
+// AMD's MXCSR.MM: SSE operands may be misaligned, but for those of moves that ask for alignment by name.
+bool takes_misaligned(const Context& context) {
+    constexpr std::uint32_t mm = 1u << 17;
+    std::uint32_t mxcsr;
+    std::memcpy(&mxcsr, context.vcpu.xsave.data() + XsaveArea::mxcsr, 4);
+    return (mxcsr & mm) != 0 && context.instruction.memory.alignment_by_mode;
 }
 
 }  // namespace
@@ -110,11 +118,13 @@ Outcome run_native(Context& context) {
     Access access = form.writes ? Access::Write : Access::Read;
     if (!operand_address(context, access, linear, form.size, skip)) {
         // What has to be aligned is refused as such first, be its address canonical or not.
-        if ((linear & (form.alignment - 1u)) != 0) return context.fault(Vector::GP, 0);
+        if ((linear & (form.alignment - 1u)) != 0 && !takes_misaligned(context))
+            return context.fault(Vector::GP, 0);
         if (is_large_x87(instruction)) blame_x87_part(context, linear, form.size, access);
         return Outcome::Fault;
     }
-    if ((linear & (form.alignment - 1u)) != 0) return context.fault(Vector::GP, 0);
+    if ((linear & (form.alignment - 1u)) != 0 && !takes_misaligned(context))
+        return context.fault(Vector::GP, 0);
     Pin pin;
     // An x87 store does not happen if it raises an exception that is not masked.
     bool may_keep = (instruction.needs & Needs::X87) != 0;
@@ -126,7 +136,7 @@ Outcome run_native(Context& context) {
     std::uint64_t pointer = reinterpret_cast<std::uint64_t>(pin.pointer()) - skip;
     if (!run_stub(context, reinterpret_cast<void*>(pointer))) return Outcome::Fault;
     pin.release(context);
-    pointers.set_operand(linear);
+    pointers.set_operand(effective_address(context));
     pointers.write();
     return Outcome::Next;
 }

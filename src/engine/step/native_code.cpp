@@ -109,6 +109,27 @@ std::uint8_t alignment_of(const ZydisDecodedInstruction& source, const Instructi
     return sse && instruction.memory.size == 16 ? std::uint8_t{16} : std::uint8_t{1};
 }
 
+bool wants_alignment_by_name(ZydisMnemonic mnemonic) {
+    switch (mnemonic) {
+        case ZYDIS_MNEMONIC_CMPXCHG16B:
+        case ZYDIS_MNEMONIC_MOVAPS:
+        case ZYDIS_MNEMONIC_MOVAPD:
+        case ZYDIS_MNEMONIC_MOVDQA:
+        case ZYDIS_MNEMONIC_MOVNTDQ:
+        case ZYDIS_MNEMONIC_MOVNTDQA:
+        case ZYDIS_MNEMONIC_MOVNTPS:
+        case ZYDIS_MNEMONIC_MOVNTPD:
+        case ZYDIS_MNEMONIC_VMOVAPS:
+        case ZYDIS_MNEMONIC_VMOVAPD:
+        case ZYDIS_MNEMONIC_VMOVDQA:
+        case ZYDIS_MNEMONIC_VMOVNTDQ:
+        case ZYDIS_MNEMONIC_VMOVNTDQA:
+        case ZYDIS_MNEMONIC_VMOVNTPS:
+        case ZYDIS_MNEMONIC_VMOVNTPD: return true;
+        default: return false;
+    }
+}
+
 }  // namespace
 
 NativeCode::NativeCode() : memory_{::memfd_create("undercroft-step", MFD_CLOEXEC)} {
@@ -137,6 +158,7 @@ bool NativeCode::prepare(const ZydisDecodedInstruction& source, const ZydisDecod
     if (!possible) return false;
     instruction.needs = footprint.needs;
     instruction.memory.alignment = alignment_of(source, instruction);
+    instruction.memory.alignment_by_mode = !wants_alignment_by_name(source.mnemonic);
 
     CodeBuffer out;
     StubWriter writer{out, footprint, assignment, instruction.vex};

@@ -124,25 +124,25 @@ bool mxcsr_is_valid(Context& context, const std::byte* image) {
     return false;
 }
 
-// Bits of the control word that always read the same, and those of the status word that follow from others.
-void keep_words_possible(std::byte* area) {
-    std::uint16_t control;
-    std::uint16_t status;
-    std::memcpy(&control, area + XsaveArea::fcw, 2);
-    std::memcpy(&status, area + XsaveArea::fsw, 2);
-    control = static_cast<std::uint16_t>((control & 0x1f3f) | 0x40);
-    bool pending = (status & ~control & 0x3f) != 0;
-    status = static_cast<std::uint16_t>((status & ~0x8080) | (pending ? 0x8080 : 0));
-    std::memcpy(area + XsaveArea::fcw, &control, 2);
-    std::memcpy(area + XsaveArea::fsw, &status, 2);
+// What the processor makes of x87 state that it is given: bits that always read the same, those that follow
+// from others, addresses as wide as it keeps them.
+void load_and_store(std::byte* area) {
+    alignas(64) std::array<std::byte, XsaveArea::ymm_high> image{};
+    constexpr std::uint64_t x87 = XCR0::X87;
+    copy(image.data(), area, 0, XsaveArea::mxcsr);
+    copy(image.data(), area, XsaveArea::st, XsaveArea::xmm);
+    std::memcpy(image.data() + XsaveArea::xstate_bv, &x87, sizeof x87);
+    asm volatile("xrstor64 %0\n\txsave64 %0\n\tfninit" : "+m"(image) : "a"(1), "d"(0));
+    copy(area, image.data(), 0, XsaveArea::mxcsr);
+    copy(area, image.data(), XsaveArea::st, XsaveArea::xmm);
 }
 
 void load_x87(const Context& context, const std::byte* image) {
     std::byte* area = context.vcpu.xsave.data();
     copy(area, image, 0, XsaveArea::mxcsr);
     copy(area, image, XsaveArea::st, XsaveArea::xmm);
-    keep_words_possible(area);
     if (!context.instruction.rex_w) narrow_pointers(area);
+    load_and_store(area);
 }
 
 Outcome fxsave(Context& context) {

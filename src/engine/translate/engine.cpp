@@ -42,6 +42,7 @@ void TranslateEngine::enter(Vcpu& vcpu, Block& block) {
     frame.leave_exit = nullptr;
     frame.live_flags = static_cast<std::uint32_t>(RFLAGS::Arithmetic);
     reinterpret_cast<void (*)()>(reinterpret_cast<std::uintptr_t>(translator_->thunks().enter))();
+    translator_->correct_x87_pointers();
 }
 
 void TranslateEngine::step(Vcpu& vcpu) {

@@ -46,7 +46,8 @@ set(TRANSLATE_SOURCES
   translate/runtime/signals.cpp
   translate/runtime/thunks.cpp
   translate/runtime/trace.cpp
-  translate/runtime/translator.cpp)
+  translate/runtime/translator.cpp
+  translate/runtime/x87_pointers.cpp)
 set(TRANSLATE_TEST_SOURCES
   translate/analyse/flags_test.cpp
   translate/analyse/merge_test.cpp

@@ -50,6 +50,12 @@ Access access_of(const Instruction& i) {
     return (i.memory()->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0 ? Access::Write : Access::Read;
 }
 
+// D8 to DF without their common bits, and ModRM.
+std::uint16_t x87_opcode(const Instruction& i) {
+    if ((i.raw.opcode & 0xf8) != 0xd8 || i.raw.opcode_map != ZYDIS_OPCODE_MAP_DEFAULT) return 0;
+    return static_cast<std::uint16_t>((i.raw.opcode & 7) << 8 | i.bytes[i.raw.raw.modrm.offset]);
+}
+
 constexpr Mem lent_register = engine_field(offsetof(EngineFrame, spill));
 
 }  // namespace
@@ -77,6 +83,7 @@ void Lowering::note_fault_point(const Instruction& i, std::size_t begin, int len
                              .flags_in_host = in_host_,
                              .lent = static_cast<std::int8_t>(lent),
                              .remaining = static_cast<std::uint8_t>(remaining_),
+                             .x87_opcode = x87_opcode(i),
                              .rip = i.rip});
 }
 
@@ -137,6 +144,7 @@ void Lowering::copy_with_memory(const Instruction& i) {
     const auto& operand = *i.memory();
     Mem checked{.base = scratch0, .index = scratch1};
     if (i.group >= 0) {
+        if (leaves_x87_operand(i)) effective_address(i, operand.mem);
         checked = reach_in_group(i, gpr_number(operand.mem.base),
                                  static_cast<std::int32_t>(operand.mem.disp.value));
     } else {
@@ -161,6 +169,10 @@ void Lowering::run_on(const Instruction& i, const Mem& checked) {
     std::size_t begin = as_.size();
     emit_with_memory(i, to);
     note_fault_point(i, begin, lent);
+    if (leaves_x87_operand(i)) {
+        as_.load(scratch0, engine_field(offsetof(EngineFrame, next_x87_operand)));
+        as_.store(engine_field(offsetof(EngineFrame, x87_operand)), scratch0);
+    }
     if (lent >= 0) as_.load(lent, lent_register);
     if (low.written) as_.store(home(scratch0), scratch0);
     if (high.written) as_.store(home(scratch1), scratch1);

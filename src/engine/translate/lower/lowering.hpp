@@ -34,8 +34,9 @@ struct FaultPoint {
     std::uint32_t begin = 0;  // offsets in the code view
     std::uint32_t end = 0;
     bool flags_in_host = false;
-    std::int8_t lent = -1;       // the guest register that was lent as scratch
-    std::uint8_t remaining = 0;  // as in Site
+    std::int8_t lent = -1;         // the guest register that was lent as scratch
+    std::uint8_t remaining = 0;    // as in Site
+    std::uint16_t x87_opcode = 0;  // as an x87 instruction leaves it, in the guest's encoding
     std::uint64_t rip = 0;
 };
 
@@ -104,6 +105,7 @@ private:
     }
 
     // --- memory.cpp
+    static bool leaves_x87_operand(const Instruction& i);
     void effective_address(const Instruction& i, const ZydisDecodedOperandMem& m);  // into scratch0
     void check(const Instruction& i, Access access,
                unsigned size);  // scratch0 = address -> scratch0 + scratch1

@@ -4,6 +4,18 @@
 
 namespace undercroft::translate {
 
+// An x87 instruction that does more than move control words leaves the address of its operand: the host's,
+// where the guest's is wanted (runtime/x87_pointers).
+bool Lowering::leaves_x87_operand(const Instruction& i) {
+    switch (i.raw.mnemonic) {
+        case ZYDIS_MNEMONIC_FLDCW:
+        case ZYDIS_MNEMONIC_FNSTCW:
+        case ZYDIS_MNEMONIC_FNSTSW: return false;
+        default: break;
+    }
+    return (i.raw.opcode & 0xf8) == 0xd8 && i.raw.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT;
+}
+
 // Leaves the guest address in scratch0. Reads no memory but the frame; may use scratch1. Destroys no flags
 // unless there is a segment base or 32-bit addressing to add.
 void Lowering::effective_address(const Instruction& i, const ZydisDecodedOperandMem& m) {
@@ -31,6 +43,7 @@ void Lowering::effective_address(const Instruction& i, const ZydisDecodedOperand
             as_.lea(scratch0, address);
         }
     }
+    if (leaves_x87_operand(i)) as_.store(engine_field(offsetof(EngineFrame, next_x87_operand)), scratch0);
     if (m.segment == ZYDIS_REGISTER_FS || m.segment == ZYDIS_REGISTER_GS) {
         as_.load(scratch1, segment_base(m.segment == ZYDIS_REGISTER_FS ? SegmentName::FS : SegmentName::GS));
         as_.lea(scratch0, Mem{.base = scratch0, .index = scratch1});
@@ -47,6 +60,12 @@ static bool works_on_x87_state(const Instruction& i) {
     return i.raw.meta.isa_ext == ZYDIS_ISA_EXT_X87 || i.raw.meta.isa_ext == ZYDIS_ISA_EXT_MMX;
 }
 
+// An offset may be refused that the base makes canonical.
+static bool uses_segment_base(const Instruction& i) {
+    return i.memory() != nullptr &&
+           (i.memory()->mem.segment == ZYDIS_REGISTER_FS || i.memory()->mem.segment == ZYDIS_REGISTER_GS);
+}
+
 Site* Lowering::new_site(const Instruction& i, CallbackFunction function, unsigned size, Access access,
                          unsigned detail) {
     auto* site = memory_.record<Site>();
@@ -59,7 +78,7 @@ Site* Lowering::new_site(const Instruction& i, CallbackFunction function, unsign
     site->detail = static_cast<std::uint8_t>(detail);
     site->in_trace = block_.trace;
     site->in_shadow = in_shadow_;
-    site->step_faults = works_on_x87_state(i);
+    site->step_faults = works_on_x87_state(i) || uses_segment_base(i);
     return site;
 }
 

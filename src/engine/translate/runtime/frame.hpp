@@ -51,6 +51,10 @@ struct EngineFrame {
     std::uint64_t spill = 0;      // one guest register lent as scratch
     std::uint64_t spill_rax = 0;  // rax during flag saves and restores
     std::uint64_t operand = 0;    // a value between two checks (push [m], call [m])
+    // The guest's offset of an x87 memory operand: of the last one, and of one whose instruction has yet to
+    // run.
+    std::uint64_t x87_operand = 0;
+    std::uint64_t next_x87_operand = 0;
     std::array<std::uint64_t, 16>
         distance{};           // per access group of the running block: host address minus base register
     Variant leave_variant{};  // with Leave::Translate: of the block that is wanted

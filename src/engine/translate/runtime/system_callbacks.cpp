@@ -111,12 +111,20 @@ std::byte* ordinary_area(Vcpu& vcpu, const Site& site, std::uint64_t address) {
     return translation.holds_code ? nullptr : translation.host;
 }
 
+// The area would show where on the host it was raised.
+bool x87_exception_pending() {
+    constexpr unsigned summary = 0x80;
+    unsigned status = 0;
+    asm volatile("fnstsw %%ax" : "=a"(status));
+    return (status & summary) != 0;
+}
+
 }  // namespace
 
 Onward save_vectors(Vcpu& vcpu, Callback& record, std::uint64_t address) noexcept {
     auto& site = static_cast<Site&>(record);
     std::byte* area = ordinary_area(vcpu, site, address);
-    if (area == nullptr) return leave_to_step(vcpu, site);
+    if (area == nullptr || x87_exception_pending()) return leave_to_step(vcpu, site);
     return {site.resume, reinterpret_cast<std::uintptr_t>(area)};
 }
 

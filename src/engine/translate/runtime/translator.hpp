@@ -90,6 +90,10 @@ public:
     // The fault point that covers host code at `pc`, or null. async-signal-safe.
     const FaultPoint* fault_point(HostCode pc) const noexcept;
 
+    // The x87 pointers in vcpu.xsave, which are the host's after translated x87 code, as the guest is to see
+    // them. (Processors differ in when they record any.)
+    void correct_x87_pointers();
+
     void flushed_all() noexcept override;
     void flushed_non_global() noexcept override;
     void flushed_range(GuestVirtual start, std::uint64_t length) noexcept override;
