@@ -32,6 +32,8 @@ inline constexpr std::uint32_t Interrupt = 1u << 0;  // the local APIC may have 
 inline constexpr std::uint32_t Nmi = 1u << 1;
 inline constexpr std::uint32_t Stop = 1u << 2;    // the engine is to return Exit::Stop
 inline constexpr std::uint32_t Resync = 1u << 3;  // the translator must leave its block (its cache changed)
+inline constexpr std::uint32_t Notice = 1u
+                                        << 4;  // another vCPU has told of code, or waits: CodePages::serve()
 }  // namespace Attention
 
 enum class Activity : std::uint8_t { Running, Halted, WaitForSipi, Shutdown };

@@ -77,7 +77,17 @@ void Mmu::finish(GuestVirtual address, Access access, AccessMode mode, std::uint
     CodePages::WriteObserver* observer = code_pages_.write_observer();
     if (observer != nullptr && (writable || access == Access::Write)) [[unlikely]]
         writable = observer->grants_write(out.physical) && writable;
-    book_.fill(mode, page_of(address), pfn, host_page, writable, out.global);
+    bool first = book_.fill(mode, page_of(address), pfn, host_page, writable, out.global);
+    if (first && code_pages_.is_shared()) [[unlikely]]
+        out.holds_code = became_code_meanwhile(pfn) && access == Access::Write;
+}
+
+// Another vCPU that makes the page code looks for who may write it after it has entered itself as an owner.
+bool Mmu::became_code_meanwhile(std::uint64_t pfn) noexcept {
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    if (!code_pages_.holds_code(pfn)) return false;
+    book_.drop_writes(pfn);
+    return true;
 }
 
 bool Mmu::probe(GuestVirtual address, Access access, AccessMode mode, Trap& trap) noexcept {
@@ -167,5 +177,7 @@ void Mmu::flush_page(GuestVirtual address) noexcept {
 }
 
 void Mmu::page_became_code(std::uint64_t pfn) noexcept { book_.drop_writes(pfn); }
+bool Mmu::may_grant_write(std::uint64_t pfn) const noexcept { return book_.may_grant_write(pfn); }
+void Mmu::forget_granted_writes() noexcept { book_.drop_all_writes(); }
 
 }  // namespace undercroft

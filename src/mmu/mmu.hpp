@@ -119,6 +119,7 @@ public:
     void flush_address_space(unsigned pcid) noexcept;
 
     void page_became_code(std::uint64_t pfn) noexcept override;
+    bool may_grant_write(std::uint64_t pfn) const noexcept override;
 
     void set_flush_observer(FlushObserver* observer) noexcept { flush_observer_ = observer; }
     CodePages& code_pages() noexcept { return code_pages_; }
@@ -126,7 +127,7 @@ public:
     DeviceMemory& devices() noexcept { return *devices_; }
     void set_devices(DeviceMemory& devices) noexcept { devices_ = &devices; }
     // The next write to each page asks the CodePages' observer again.
-    void forget_granted_writes() noexcept { book_.drop_all_writes(); }
+    void forget_granted_writes() noexcept override;
     const MmuStatistics& statistics() const { return statistics_; }
 
 private:
@@ -135,6 +136,7 @@ private:
                           Trap& trap) noexcept;
     void finish(GuestVirtual address, Access access, AccessMode mode, std::uint64_t pfn, std::uint8_t rights,
                 std::byte* host_page, Translation& out) noexcept;
+    bool became_code_meanwhile(std::uint64_t pfn) noexcept;
     bool walk_tables(GuestVirtual address, Access access, AccessMode mode, WalkEffect effect,
                      WalkResult& result, Trap& trap) noexcept;
     // Would translate() succeed? Leaves A and D alone.

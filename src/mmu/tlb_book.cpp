@@ -61,11 +61,12 @@ void TlbBook::flush_range(std::uint64_t start, std::uint64_t length) noexcept {
 }
 
 void TlbBook::drop_writes(std::uint64_t pfn) noexcept {
-    if (pfn >= page_limit_ || (write_granted_[pfn / 64] >> pfn % 64 & 1) == 0) return;
+    if (!may_grant_write(pfn)) return;
     for_each_in_use([=](TlbEntry& entry, unsigned index) {
         if ((entry.physical_page & ~(1ull << 63)) == pfn) entry.write_tag = Tlb::never_tag(index);
     });
-    write_granted_[pfn / 64] &= ~(1ull << pfn % 64);
+    auto word = granted(pfn);
+    word.store(word.load(std::memory_order_relaxed) & ~(1ull << pfn % 64), std::memory_order_relaxed);
 }
 
 void TlbBook::drop_all_writes() noexcept {

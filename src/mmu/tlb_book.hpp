@@ -10,6 +10,7 @@
 #include "mmu/zeroed_array.hpp"
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 
 namespace undercroft {
@@ -19,8 +20,9 @@ public:
     // Empties `tlb`, which need not have been initialised.
     TlbBook(Tlb& tlb, std::uint64_t page_limit);
 
-    // Whatever may be written may be read; `writable` grants the write tag.
-    void fill(AccessMode mode, std::uint64_t page, std::uint64_t pfn, std::byte* host_page, bool writable,
+    // Whatever may be written may be read; `writable` grants the write tag. True: that is the first one for
+    // this physical page since drop_writes().
+    bool fill(AccessMode mode, std::uint64_t page, std::uint64_t pfn, std::byte* host_page, bool writable,
               bool global) noexcept {
         unsigned index = Tlb::index_of(page);
         TlbEntry& entry = tlb_.entries[static_cast<unsigned>(mode)][index];
@@ -30,7 +32,13 @@ public:
         entry.physical_page = pfn | std::uint64_t{global} << 63;
         Bitmaps& bitmaps = global ? global_ : non_global_;
         bitmaps[static_cast<unsigned>(mode)][index / 64] |= 1ull << index % 64;
-        if (writable && pfn < page_limit_) write_granted_[pfn / 64] |= 1ull << pfn % 64;
+        if (!writable || may_grant_write(pfn) || pfn >= page_limit_) return false;
+        note_granted(pfn);
+        return true;
+    }
+    // Has an entry granted a write to this physical page since drop_writes()? Any thread.
+    bool may_grant_write(std::uint64_t pfn) const noexcept {
+        return pfn < page_limit_ && (granted(pfn).load(std::memory_order_relaxed) >> pfn % 64 & 1) != 0;
     }
     void flush_all() noexcept;
     void flush_non_global() noexcept;
@@ -49,6 +57,13 @@ private:
         entry.read_tag = Tlb::never_tag(index);
         entry.write_tag = Tlb::never_tag(index);
     }
+    std::atomic_ref<std::uint64_t> granted(std::uint64_t pfn) const noexcept {
+        return std::atomic_ref{const_cast<std::uint64_t&>(write_granted_[pfn / 64])};
+    }
+    void note_granted(std::uint64_t pfn) noexcept {
+        auto word = granted(pfn);
+        word.store(word.load(std::memory_order_relaxed) | 1ull << pfn % 64, std::memory_order_relaxed);
+    }
     template <class Action>
     void for_each_in_use(Action action) noexcept;
 
@@ -58,6 +73,7 @@ private:
     Bitmaps global_;
     Bitmaps non_global_;
     // A bit per PFN: a write tag has been granted since the last drop_writes(). Spares most scans for it.
+    // Written by the vCPU's own thread.
     std::uint64_t page_limit_;
     ZeroedArray<std::uint64_t> write_granted_;
 };

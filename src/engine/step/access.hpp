@@ -116,10 +116,15 @@ void blame_x87_part(Context& context, std::uint64_t linear, unsigned size, Acces
 [[nodiscard]] bool write_memory_bytes(Context& context, const void* from, unsigned size);
 
 // Memory held for a native instruction to work on: the guest's RAM itself where the operand lies in one page,
-// so that locked instructions are atomic; else a copy, which release() writes back. Device memory is accessed
-// once, in pin() or in release().
+// so that locked instructions are atomic; else a copy, which release() writes back, and for a locked
+// instruction no other vCPU executes meanwhile. Device memory is accessed once, in pin() or in release().
 class Pin {
 public:
+    Pin() = default;
+    Pin(const Pin&) = delete;
+    Pin& operator=(const Pin&) = delete;
+    ~Pin() { end_exclusive(); }
+
     // `size` <= 512. With `write`, write access is checked before anything is read.
     [[nodiscard]] bool pin(Context& context, std::uint64_t linear, unsigned size, bool read, bool write);
     // After the instruction has executed: completes the writes. Cannot fault.
@@ -134,7 +139,9 @@ private:
     [[nodiscard]] bool pin_slowly(Context& context, std::uint64_t linear, bool read);
     void copy_in(Context& context);
     void copy_out(Context& context);
+    void end_exclusive();
 
+    CodePages* alone_ = nullptr;  // the others wait
     void* pointer_ = nullptr;
     unsigned size_ = 0;
     bool write_ = false;

@@ -2,6 +2,8 @@
 #include "base/check.hpp"
 #include "engine/step/access.hpp"
 
+#include <Zydis/Mnemonic.h>
+
 #include <algorithm>
 
 namespace undercroft {
@@ -11,6 +13,10 @@ namespace {
 template <class Access>
 void in_pieces(unsigned size, Access access) {
     for (unsigned done = 0; done < size; done += 8) access(done, std::min(8u, size - done));
+}
+
+bool is_locked(const Instruction& instruction) {
+    return instruction.lock || instruction.mnemonic == ZYDIS_MNEMONIC_XCHG;
 }
 
 }  // namespace
@@ -33,6 +39,10 @@ bool Pin::pin_slowly(Context& context, std::uint64_t linear, bool read) {
     Access access = write_ ? Access::Write : Access::Read;
     part_[0].size = std::min(size_, static_cast<unsigned>(4096 - (linear & 0xfff)));
     part_[1].size = size_ - part_[0].size;
+    if (part_[1].size != 0 && is_locked(context.instruction)) {
+        alone_ = &mmu.code_pages();
+        alone_->begin_exclusive();
+    }
     if (!mmu.translate_range(GuestVirtual{linear}, size_, access, context.mode, part_[0].where,
                              part_[1].where, context.trap))
         return false;
@@ -78,9 +88,15 @@ void Pin::copy_out(Context& context) {
     }
 }
 
+void Pin::end_exclusive() {
+    if (alone_ != nullptr) alone_->end_exclusive();
+    alone_ = nullptr;
+}
+
 void Pin::release(Context& context) {
+    if (write_ && copied_) copy_out(context);
+    end_exclusive();
     if (!write_) return;
-    if (copied_) copy_out(context);
     for (const Part& part : part_) {
         if (part.where.holds_code) context.vcpu.mmu->code_pages().wrote(part.where.physical, part.size);
     }

@@ -77,6 +77,12 @@ void BlockCache::list(Block* block) {
     code_pages_.set_granules(block->pfn, code_pages_.granules(block->pfn) | block->granules);
 }
 
+void BlockCache::all_code_written() {
+    for (std::uint64_t pfn : pfns_) {
+        if (blocks_by_pfn_[pfn] != nullptr) code_written(GuestPhysical{pfn << 12}, page_size);
+    }
+}
+
 void BlockCache::clear() {
     for (std::uint64_t pfn : pfns_) {
         code_pages_.set_granules(pfn, 0);

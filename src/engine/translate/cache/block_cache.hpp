@@ -68,6 +68,11 @@ public:
     }
 
     void code_written(GuestPhysical address, std::uint64_t length) override;
+    void all_code_written() override;
+    // Nothing was translated of the page after all.
+    void release_unused(std::uint64_t pfn) noexcept {
+        if (blocks_by_pfn_[pfn] == nullptr) code_pages_.set_granules(pfn, 0);
+    }
     // Forgets every block. The caller resets CodeMemory.
     void clear();
 

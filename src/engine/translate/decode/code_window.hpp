@@ -7,6 +7,7 @@
 
 #pragma once
 
+#include "mmu/code_pages.hpp"
 #include "x86/paging.hpp"
 
 #include <algorithm>
@@ -20,11 +21,13 @@ namespace undercroft::translate {
 
 class CodeWindow {
 public:
-    static constexpr std::size_t piece = 64;  // bytes copied at a time
+    static constexpr std::size_t piece = CodePages::granule_size;  // bytes copied at a time
 
-    // Of this page from now on; nothing is copied yet.
-    void open(const std::byte* page) noexcept {
+    // Of this page from now on; nothing is copied yet. `pages` learns what is read of it, at `address`.
+    void open(const std::byte* page, CodePages& pages, GuestPhysical address) noexcept {
         page_ = page;
+        pages_ = &pages;
+        address_ = address;
         copied_ = 0;
     }
     // Bytes [offset, offset + size) of the page, or up to its end: as they were when first asked for.
@@ -33,6 +36,7 @@ public:
         if (size == 0) return {};
         for (std::size_t n = offset / piece; n <= (offset + size - 1) / piece; ++n) {
             if ((copied_ >> n & 1) != 0) continue;
+            pages_->about_to_read(address_ + n * piece, piece);
             std::memcpy(copy_.data() + n * piece, page_ + n * piece, piece);
             copied_ |= std::uint64_t{1} << n;
         }
@@ -41,6 +45,8 @@ public:
 
 private:
     const std::byte* page_ = nullptr;
+    CodePages* pages_ = nullptr;
+    GuestPhysical address_;
     std::uint64_t copied_ = 0;  // a bit per piece
     alignas(piece) std::array<std::byte, page_size> copy_;
 };

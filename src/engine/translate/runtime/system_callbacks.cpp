@@ -27,6 +27,8 @@ Onward identify(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept {
     vcpu.rip = site.rip;
     Trap trap;
     if (!cpuid(vcpu, trap)) return fault(vcpu, site, trap);
+    // It serialises: what other vCPUs have written to code counts from here on.
+    if (vcpu.attention.load(std::memory_order_relaxed) != 0) return look_again_behind(vcpu, site);
     return {site.resume, 0};
 }
 

@@ -99,7 +99,10 @@ Block* Translator::translate_trace(Vcpu& vcpu, Variant variant) {
     Trap trap;
     bool mapped = vcpu.mmu->translate(GuestVirtual{vcpu.rip}, Access::Execute, mode, where, trap);
     if (!mapped || where.host == nullptr || !make_room(trace_limit)) return nullptr;
-    window_.open(where.host - where.physical.page_offset());
+    CodePages& pages = vcpu.mmu->code_pages();
+    std::uint64_t pfn = where.physical.page();
+    if (!pages.is_claimed(pfn)) return nullptr;  // all of its blocks were discarded meanwhile
+    window_.open(where.host - where.physical.page_offset(), pages, GuestPhysical{pfn << 12});
     Block block = block_at(vcpu, where, mode);
     auto instructions = decode_trace(vcpu.rip, block.page_id, mode, block.granules);
     if (instructions.empty() || instructions.front().kind == Kind::Step) return nullptr;

@@ -134,13 +134,18 @@ std::span<Instruction> Translator::decode_block(const Vcpu& vcpu, AccessMode mod
 
 // The instruction at vcpu.rip, which crosses the end of the page: a block of its own. Empty when it is not
 // for us, or when fetching the rest faults: the single-step executor finds out how.
-std::span<Instruction> Translator::decode_crossing(Vcpu& vcpu, AccessMode mode, Translation& tail) {
+std::span<Instruction> Translator::decode_crossing(Vcpu& vcpu, AccessMode mode, Translation& tail,
+                                                   bool& waited) {
     std::array<std::byte, ZYDIS_MAX_INSTRUCTION_LENGTH> bytes;
     std::size_t here = page_size - (vcpu.rip & 0xfff);
     if (here >= bytes.size()) return {};
     Trap trap;
     GuestVirtual next{(vcpu.rip | 0xfff) + 1};
     if (!vcpu.mmu->translate(next, Access::Execute, mode, tail, trap) || tail.host == nullptr) return {};
+    CodePages& pages = vcpu.mmu->code_pages();
+    waited = pages.claim(tail.physical.page());
+    if (waited) return {};
+    pages.about_to_read(tail.physical, bytes.size() - here);
     std::memcpy(bytes.data(), window_.bytes(vcpu.rip & 0xfff, here).data(), here);
     std::memcpy(bytes.data() + here, tail.host, bytes.size() - here);
     Instruction& i = instructions_.front();
@@ -196,14 +201,23 @@ Block* Translator::translate(Vcpu& vcpu, bool& step_instead, Variant variant) {
     step_instead = where.host == nullptr;
     if (step_instead) return nullptr;
     make_room(options_.block_limit);
-    window_.open(where.host - where.physical.page_offset());
+    CodePages& pages = vcpu.mmu->code_pages();
+    std::uint64_t pfn = where.physical.page();
+    if (pages.claim(pfn)) return nullptr;
+    window_.open(where.host - where.physical.page_offset(), pages, GuestPhysical{pfn << 12});
     std::size_t limit = variant == Variant::Crossing ? 1 : options_.block_limit;
     std::span<Instruction> instructions = decode_block(vcpu, mode, limit);
     Translation tail;
     bool crosses = instructions.empty();
-    if (crosses) instructions = decode_crossing(vcpu, mode, tail);
+    bool waited = false;
+    if (crosses) instructions = decode_crossing(vcpu, mode, tail, waited);
+    if (waited) return nullptr;
     step_instead = instructions.empty() || instructions.front().kind == Kind::Step;
-    if (step_instead) return nullptr;
+    if (step_instead) {
+        cache_.release_unused(pfn);
+        if (tail.host != nullptr) cache_.release_unused(tail.physical.page());
+        return nullptr;
+    }
 
     Block block = block_at(vcpu, where, mode);
     block.variant = variant;

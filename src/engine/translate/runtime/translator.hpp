@@ -72,8 +72,8 @@ public:
         return *static_cast<Site*>(memory_->record_at(record));
     }
 
-    // Translates the block at vcpu.rip. Null: a fetch fault was delivered, or the instruction is for the
-    // single-step executor (`step_instead`).
+    // Translates the block at vcpu.rip. Null: a fetch fault was delivered, other vCPUs had to be waited for
+    // and attention comes first, or the instruction is for the single-step executor (`step_instead`).
     Block* translate(Vcpu& vcpu, bool& step_instead, Variant variant = Variant::Merged);
     // The trace that begins at vcpu.rip, in the place of the block there. Null: there is nothing to gain.
     Block* translate_trace(Vcpu& vcpu, Variant variant = Variant::Merged);
@@ -107,7 +107,7 @@ private:
     void empty_cache();
     std::uint32_t page_instance(std::uint64_t rip, const Translation& where, AccessMode mode);
     bool decode(std::span<const std::byte> bytes, std::uint64_t rip, AccessMode mode, Instruction& out) const;
-    std::span<Instruction> decode_crossing(Vcpu& vcpu, AccessMode mode, Translation& tail);
+    std::span<Instruction> decode_crossing(Vcpu& vcpu, AccessMode mode, Translation& tail, bool& waited);
     void add_tail(Block& block, const Translation& tail);
     std::span<Instruction> decode_block(const Vcpu& vcpu, AccessMode mode, std::size_t limit);
     std::uint32_t peek_live(const Vcpu& vcpu, std::uint64_t target, AccessMode mode, std::uint64_t& granules);
