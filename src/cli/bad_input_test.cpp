@@ -68,6 +68,11 @@ TEST_F(BadInput, Options) {
     expect_refused("run --kernel x --engine warp", "engine 'warp'");
     expect_refused("run --kernel x --log loud", "log level 'loud'");
     expect_refused("run --kernel x --memory lots", "memory 'lots'");
+    expect_refused("run --kernel x --cpus 0", "--cpus 0: not from 1 to 64");
+    expect_refused("run --kernel x --cpus 65", "--cpus 65: not from 1 to 64");
+    expect_refused("run --kernel x --cpus two", "--cpus");
+    expect_refused("run --kernel x --cpus 2 --engine lockstep",
+                   "lockstep follows one virtual processor only");
     expect_refused("run --kernel x --memory 1M", "memory '1M': too small");
     expect_refused("run --kernel x --memory 100T", "memory '100T'");
     expect_refused("run --kernel x --memory 100G", "memory '100G': more than 64 GiB");

@@ -6,8 +6,10 @@
 #include "cli/memory_size.hpp"
 #include "cli/statistics_output.hpp"
 #include "engine/translate/runtime/perf_map.hpp"
+#include "machine/layout.hpp"
 #include "machine/signals.hpp"
 
+#include <fmt/core.h>
 #include <CLI/CLI.hpp>
 
 #include <cstdio>
@@ -57,6 +59,9 @@ void add_run(CLI::App& app, RunArguments& arguments, std::function<void()> chose
     verb->add_option("--memory", arguments.memory, "size of the guest's memory: 512M, 4G …")
         ->type_name("SIZE")
         ->capture_default_str();
+    verb->add_option("--cpus", arguments.processors, "how many virtual processors the guest has: 1 to 64")
+        ->type_name("N")
+        ->capture_default_str();
     verb->add_option("--engine", arguments.engine,
                      "how guest code runs: translate, step (one instruction at a\ntime, slow), or lockstep "
                      "(both, compared at every block)")
@@ -93,6 +98,12 @@ Result<RunOptions> options_of(const RunArguments& arguments) {
     } else if (arguments.engine != "translate") {
         return Error{"engine '" + arguments.engine + "': not one of translate, step, lockstep"};
     }
+    if (arguments.processors < 1 || arguments.processors > layout::max_processors)
+        return Error{
+            fmt::format("--cpus {}: not from 1 to {}", arguments.processors, layout::max_processors)};
+    if (arguments.engine == "lockstep" && arguments.processors > 1)
+        return Error{"--engine lockstep follows one virtual processor only: leave out --cpus"};
+    options.machine.processors = arguments.processors;
     options.machine.kernel = arguments.kernel;
     options.machine.initrd = arguments.initrd;
     options.machine.memory = *memory;

@@ -19,6 +19,7 @@ struct RunArguments {
     std::string initrd;
     std::string append;
     std::string memory = "512M";
+    unsigned processors = 1;
     std::string engine = "translate";
     std::uint64_t lockstep_every = 0;
     std::string console = "stdio";

@@ -68,6 +68,34 @@ void reset(Vcpu& vcpu) {
     if (vcpu.mmu != nullptr) vcpu.mmu->flush_all();
 }
 
+namespace {
+// In Vcpu::start_requests, above the vector.
+constexpr std::uint32_t init_request = 1u << 8;
+constexpr std::uint32_t start_up_request = 1u << 9;
+}  // namespace
+
+void request_init(Vcpu& vcpu) noexcept {
+    vcpu.start_requests.store(init_request, std::memory_order_release);
+    vcpu.request(Attention::Start);
+}
+
+void request_start_up(Vcpu& vcpu, std::uint8_t vector) noexcept {
+    std::uint32_t before = vcpu.start_requests.load(std::memory_order_relaxed);
+    while ((before & start_up_request) == 0 &&
+           !vcpu.start_requests.compare_exchange_weak(before, before | start_up_request | vector)) {
+    }
+    vcpu.request(Attention::Start);
+}
+
+void take_start_requests(Vcpu& vcpu) noexcept {
+    std::uint32_t requests = vcpu.start_requests.exchange(0, std::memory_order_acquire);
+    if ((requests & init_request) != 0) {
+        reset(vcpu);
+        vcpu.activity = Activity::WaitForSipi;
+    }
+    if ((requests & start_up_request) != 0) start_up(vcpu, static_cast<std::uint8_t>(requests));
+}
+
 void start_up(Vcpu& vcpu, std::uint8_t vector) noexcept {
     if (vcpu.activity != Activity::WaitForSipi) return;
     vcpu.seg(SegmentName::CS) =

@@ -34,6 +34,7 @@ inline constexpr std::uint32_t Stop = 1u << 2;    // the engine is to return Exi
 inline constexpr std::uint32_t Resync = 1u << 3;  // the translator must leave its block (its cache changed)
 inline constexpr std::uint32_t Notice = 1u
                                         << 4;  // another vCPU has told of code, or waits: CodePages::serve()
+inline constexpr std::uint32_t Start = 1u << 5;  // INIT or a start-up IPI has come: take_start_requests()
 }  // namespace Attention
 
 enum class Activity : std::uint8_t { Running, Halted, WaitForSipi, Shutdown };
@@ -104,6 +105,9 @@ struct alignas(4096) Vcpu {
 
     TrapCounts traps;
 
+    // What INIT and start-up IPIs ask for, see request_init(). Others write it, the owner takes it.
+    std::atomic<std::uint32_t> start_requests{0};
+
     // --- convenience --------------------------------------------------------------------------------------
     std::uint64_t& reg(Gpr name) { return gpr[static_cast<unsigned>(name)]; }
     std::uint64_t reg(Gpr name) const { return gpr[static_cast<unsigned>(name)]; }
@@ -147,6 +151,13 @@ struct alignas(4096) Vcpu {
 // Not in Vcpu, so that it stays an aggregate of plain state: put `vcpu` in the state after power-on or INIT
 // (SDM vol. 3A table 9-1).
 void reset(Vcpu& vcpu);
+
+// Any thread: the vCPU is to do so between two instructions. An INIT makes start-up IPIs from before void; of
+// several start-up IPIs the first counts.
+void request_init(Vcpu& vcpu) noexcept;
+void request_start_up(Vcpu& vcpu, std::uint8_t vector) noexcept;
+// By the owner, when Attention::Start is set. After INIT a vCPU waits for a start-up IPI.
+void take_start_requests(Vcpu& vcpu) noexcept;
 
 // A start-up IPI: a vCPU in WaitForSipi begins at vector * 4096 in real mode; any other ignores it (SDM vol.
 // 3A section 8.4.3).

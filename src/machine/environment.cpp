@@ -39,7 +39,7 @@ std::uint64_t MachineEnvironment::read_port(std::uint16_t port, unsigned size) n
     Stopwatch stopwatch{statistics_.ticks};
     ++statistics_.port_reads;
     std::lock_guard lock{board_.lock()};
-    return board_.ports().read(port, size);
+    return board_.read_port(vcpu_.index, port, size);
 }
 
 void MachineEnvironment::write_port(std::uint16_t port, unsigned size, std::uint64_t value) noexcept {
@@ -47,7 +47,7 @@ void MachineEnvironment::write_port(std::uint16_t port, unsigned size, std::uint
     ++statistics_.port_writes;
     {
         std::lock_guard lock{board_.lock()};
-        board_.ports().write(port, size, value);
+        board_.write_port(vcpu_.index, port, size, value);
     }
     output_.settle();  // may wait for a slow console, so not under the lock
 }
@@ -56,15 +56,17 @@ std::uint64_t MachineEnvironment::read_device(GuestPhysical address, unsigned si
     Stopwatch stopwatch{statistics_.ticks};
     ++statistics_.memory_reads;
     std::lock_guard lock{board_.lock()};
-    return board_.memory().read(address.value(), size);
+    return board_.read_memory(vcpu_.index, address.value(), size);
 }
 
 void MachineEnvironment::write_device(GuestPhysical address, unsigned size, std::uint64_t value) noexcept {
     Stopwatch stopwatch{statistics_.ticks};
     ++statistics_.memory_writes;
     std::lock_guard lock{board_.lock()};
-    board_.memory().write(address.value(), size, value);
+    board_.write_memory(vcpu_.index, address.value(), size, value);
 }
+
+LocalApic& MachineEnvironment::local_apic() { return board_.local_apic(vcpu_.index); }
 
 // The local APIC's clock is the host's TSC; the guest speaks of its own.
 std::optional<std::uint64_t> MachineEnvironment::read_msr(Vcpu& vcpu, std::uint32_t index) noexcept {
@@ -72,7 +74,7 @@ std::optional<std::uint64_t> MachineEnvironment::read_msr(Vcpu& vcpu, std::uint3
     ++statistics_.msr_accesses;
     if (is_local_apic(index)) {
         std::lock_guard lock{board_.lock()};
-        auto value = board_.local_apic().read_msr(index);
+        auto value = local_apic().read_msr(index);
         if (Msr{index} == Msr::IA32_TSC_DEADLINE && value && *value != 0) *value += vcpu.tsc_offset;
         return value;
     }
@@ -87,7 +89,7 @@ bool MachineEnvironment::write_local_apic(Vcpu& vcpu, std::uint32_t index, std::
         if (value == 0) value = 1;  // zero would disarm; this is due at once as well
     }
     std::lock_guard lock{board_.lock()};
-    return board_.local_apic().write_msr(index, value);
+    return local_apic().write_msr(index, value);
 }
 
 bool MachineEnvironment::write_msr(Vcpu& vcpu, std::uint32_t index, std::uint64_t value) noexcept {
@@ -108,11 +110,10 @@ bool MachineEnvironment::write_msr(Vcpu& vcpu, std::uint32_t index, std::uint64_
 }
 
 // Once is enough: the TSC is constant and nothing stops it. (A guest that writes its TSC afterwards asks
-// again.)
+// again.) All vCPUs are told the same reading, or their clocks would differ by its rounding.
 void MachineEnvironment::publish_system_time(const Vcpu& vcpu) {
     GuestPhysical address{kvm_system_time_ & ~kvmclock_enable};
-    std::uint64_t now = clock_.ticks();
-    KvmclockReading reading{.tsc = now + vcpu.tsc_offset, .system_ns = clock_.to_ns(now - start_ticks_)};
+    KvmclockReading reading{.tsc = shared_.start_ticks + vcpu.tsc_offset, .system_ns = 0};
     write_to_guest(*vcpu.mmu, address, vcpu_time_info(clock_.hz(), reading, version_at(*vcpu.mmu, address)));
 }
 
@@ -124,19 +125,19 @@ void MachineEnvironment::publish_wall_clock(const Vcpu& vcpu) {
 
 std::optional<std::uint8_t> MachineEnvironment::acknowledge_interrupt(Vcpu&) noexcept {
     std::lock_guard lock{board_.lock()};
-    auto vector = board_.local_apic().acknowledge();
+    auto vector = local_apic().acknowledge();
     if (vector) ++statistics_.interrupts;
     return vector;
 }
 
 std::uint8_t MachineEnvironment::task_priority(Vcpu&) noexcept {
     std::lock_guard lock{board_.lock()};
-    return board_.local_apic().cr8();
+    return local_apic().cr8();
 }
 
 void MachineEnvironment::set_task_priority(Vcpu&, std::uint8_t priority) noexcept {
     std::lock_guard lock{board_.lock()};
-    board_.local_apic().set_cr8(priority);
+    local_apic().set_cr8(priority);
 }
 
 // Bytes of RAM only: reading device memory would take the lock, which the caller may hold. And of one page:
@@ -158,7 +159,7 @@ std::string MachineEnvironment::where() const {
 }
 
 void MachineEnvironment::report(const Vcpu& vcpu, Unusual what, std::uint64_t detail) noexcept {
-    if (!reported_.first(static_cast<std::uint64_t>(what) << 60 ^ detail)) return;
+    if (!shared_.reported.first(static_cast<std::uint64_t>(what) << 60 ^ detail)) return;
     switch (what) {
         case Unusual::UnknownInstruction: log(LogLevel::Warn, "unknown instruction {}", where()); break;
         case Unusual::UnknownMsrRead:

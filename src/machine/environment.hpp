@@ -2,7 +2,7 @@
 // What the machine is to its processor (cpu/environment.hpp): ports and device memory over the board's buses,
 // the MSRs of the local APIC and of kvmclock, and the log of what the guest did that we lack.
 //
-// Called on the vCPU's thread. Takes the board's lock for each access.
+// One for each vCPU, called on its thread. Takes the board's lock for each access.
 
 #pragma once
 
@@ -29,9 +29,16 @@ public:
         std::uint64_t ticks = 0;  // host TSC ticks spent in ports, device memory and device MSRs
     };
 
-    // `vcpu` is the one processor; its `mmu` is set before the guest runs.
-    MachineEnvironment(Vcpu& vcpu, Board& board, ConsoleOutput& output, const Clock& clock)
-        : vcpu_{vcpu}, board_{board}, output_{output}, clock_{clock}, start_ticks_{clock.ticks()} {}
+    // What all vCPUs of a machine have in common.
+    struct Shared {
+        explicit Shared(const Clock& clock) : start_ticks{clock.ticks()} {}
+        std::uint64_t start_ticks;  // when kvmclock's time began: the one reading that all vCPUs are told
+        Once reported;
+    };
+
+    // The vCPU's `mmu` is set before the guest runs.
+    MachineEnvironment(Vcpu& vcpu, Board& board, ConsoleOutput& output, const Clock& clock, Shared& shared)
+        : vcpu_{vcpu}, board_{board}, output_{output}, clock_{clock}, shared_{shared} {}
 
     std::uint64_t read_port(std::uint16_t port, unsigned size) noexcept override;
     void write_port(std::uint16_t port, unsigned size, std::uint64_t value) noexcept override;
@@ -52,7 +59,8 @@ public:
 
 private:
     bool write_local_apic(Vcpu& vcpu, std::uint32_t index, std::uint64_t value);
-    std::uint64_t system_ns() const { return clock_.to_ns(clock_.ticks() - start_ticks_); }
+    std::uint64_t system_ns() const { return clock_.to_ns(clock_.ticks() - shared_.start_ticks); }
+    LocalApic& local_apic();
     void publish_system_time(const Vcpu& vcpu);
     void publish_wall_clock(const Vcpu& vcpu);
     std::string where() const;  // RIP and the instruction's bytes
@@ -61,10 +69,9 @@ private:
     Board& board_;
     ConsoleOutput& output_;
     const Clock& clock_;
-    std::uint64_t start_ticks_;  // when kvmclock's time began
+    Shared& shared_;
     std::uint64_t kvm_system_time_ = 0;
     std::uint64_t kvm_wall_clock_ = 0;
-    Once reported_;
     Statistics statistics_;
 };
 

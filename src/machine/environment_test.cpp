@@ -40,13 +40,19 @@ struct EnvironmentTest : testing::Test {
     Board board{clock,
                 output,
                 input,
-                {.attention = [this](std::uint32_t bits) { vcpu->request(bits); },
-                 .timer_changed = [this] { events += "timer "; },
+                {.attention = [this](unsigned, std::uint32_t bits) { vcpu->request(bits); },
+                 .timer_changed = [this](unsigned) { events += "timer "; },
+                 .init = [this](unsigned processor) { events += fmt::format("init {} ", processor); },
+                 .start_up =
+                     [this](unsigned processor, std::uint8_t vector) {
+                         events += fmt::format("start {} {} ", processor, vector);
+                     },
                  .power_off = [this] { events += "off "; },
                  .reset = [this] { events += "reset "; },
                  .unclaimed_port = [this](std::uint64_t, Access) { events += "port "; },
                  .unclaimed_memory = [this](std::uint64_t, Access) { events += "memory "; }}};
-    MachineEnvironment environment{*vcpu, board, output, clock};
+    MachineEnvironment::Shared shared{clock};
+    MachineEnvironment environment{*vcpu, board, output, clock, shared};
     Mmu mmu{*memory, code_pages, environment, vcpu->paging, vcpu->tlb};
 
     EnvironmentTest() {
@@ -109,9 +115,9 @@ TEST_F(EnvironmentTest, TheDeadlineIsInTheGuestsTime) {
     ASSERT_TRUE(environment.write_msr(*vcpu, 0x832, 2 << 17 | 0x40));
     ASSERT_TRUE(write(Msr::IA32_TSC_DEADLINE, 1'000'500));
     EXPECT_EQ(read(Msr::IA32_TSC_DEADLINE), 1'000'500u);
-    EXPECT_EQ(board.local_apic().next_deadline_ticks(), 500u);
+    EXPECT_EQ(board.local_apic(0).next_deadline_ticks(), 500u);
     clock.advance(500);
-    board.local_apic().run_timer();
+    board.local_apic(0).run_timer();
     EXPECT_EQ(vcpu->attention & Attention::Interrupt, Attention::Interrupt);
     EXPECT_EQ(environment.acknowledge_interrupt(*vcpu), 0x40);
     EXPECT_EQ(environment.acknowledge_interrupt(*vcpu), std::nullopt);
@@ -122,8 +128,8 @@ TEST_F(EnvironmentTest, KvmclockIsPublishedWhereTheGuestWantsIt) {
     vcpu->tsc_offset = 77;
     ASSERT_TRUE(write(Msr::KVM_SYSTEM_TIME_NEW, 0x3000 | 1));
     auto info = at<PvclockVcpuTimeInfo>(0x3000);
-    EXPECT_EQ(info.tsc_timestamp, 5'077u);
-    EXPECT_EQ(info.system_time, 5'000u);
+    EXPECT_EQ(info.tsc_timestamp, 77u) << "the reading at the machine's start, the same for every vCPU";
+    EXPECT_EQ(info.system_time, 0u);
     EXPECT_EQ(info.version % 2, 0u);
     EXPECT_NEAR(static_cast<double>(info.time_at(6'077)), 6'000, 1);
     EXPECT_EQ(read(Msr::KVM_SYSTEM_TIME_NEW), 0x3001u);

@@ -29,6 +29,7 @@ struct MachineConfig {
     std::string initrd;                               // path; empty: none
     std::string command_line;                         // all of it
     std::uint64_t memory = std::uint64_t{512} << 20;  // bytes
+    unsigned processors = 1;
     EngineChoice engine;
 };
 

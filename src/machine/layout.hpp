@@ -14,6 +14,7 @@
 #include "device/rtc.hpp"
 #include "device/serial.hpp"
 #include "memory/guest_memory.hpp"
+#include "mmu/rendezvous.hpp"
 #include "x86/address.hpp"
 #include "x86/paging.hpp"
 
@@ -61,6 +62,9 @@ inline constexpr std::uint64_t min_memory = std::uint64_t{32} << 20;
 inline constexpr std::uint64_t max_memory = std::uint64_t{64} << 30;
 static_assert(high_ram_start + max_memory <= 1ull << physical_address_bits);
 
+// vCPUs of a machine; their local APICs' identifiers are their numbers.
+inline constexpr unsigned max_processors = Rendezvous::most_members;
+
 inline std::vector<MemoryRegion> ram_regions(std::uint64_t memory) {
     std::vector<MemoryRegion> regions{{GuestPhysical{0}, std::min(memory, low_ram_limit)}};
     if (memory > low_ram_limit) regions.push_back({GuestPhysical{high_ram_start}, memory - low_ram_limit});
@@ -101,6 +105,7 @@ static_assert(virtio_first_gsi + virtio_slot_count <= IoApic::pin_count && com1_
 
 // No local APIC has this identifier.
 inline constexpr std::uint8_t io_apic_id = 0xf0;
+static_assert(max_processors <= io_apic_id);
 
 // What the ACPI tables say of all this. The serial port's interrupt is an edge, as on the ISA bus.
 boot::AcpiConfig acpi_config(unsigned cpu_count);

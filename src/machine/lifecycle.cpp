@@ -9,10 +9,12 @@
 
 #include <unistd.h>
 
+#include <atomic>
 #include <csignal>
 #include <mutex>
 #include <thread>
 #include <utility>
+#include <vector>
 
 namespace undercroft {
 namespace {
@@ -63,8 +65,8 @@ public:
             StatisticsSection loading{"start",
                                       {{"read and unpack kernel", seconds(image.unpacking), "s"},
                                        {"place in memory", seconds(image.placing), "s"}}};
-            auto machine =
-                Machine::create(std::move(image), options_.machine.engine, console_, loop_, guest_clock());
+            auto machine = Machine::create(std::move(image), options_.machine.engine,
+                                           options_.machine.processors, console_, loop_, guest_clock());
             if (!machine) return machine.error();
             loading.figures.push_back(
                 {"until the guest ran", seconds(SteadyClock::now() - process_start), "s"});
@@ -90,14 +92,19 @@ private:
     }
 
     void run_machine() {
-        std::thread thread{[this] {
-            signals::AlternateStack stack;
-            ask_for_precise_sleep();
-            report_.outcome = machine_->run();
-            loop_.stop();
-        }};
+        std::vector<std::thread> threads;
+        std::atomic<unsigned> running{machine_->processors()};
+        for (unsigned processor = 0; processor < machine_->processors(); ++processor) {
+            threads.emplace_back([this, processor, &running] {
+                signals::AlternateStack stack;
+                ask_for_precise_sleep();
+                machine_->run(processor);
+                if (--running == 0) loop_.stop();
+            });
+        }
         loop_.run();
-        thread.join();
+        for (std::thread& thread : threads) thread.join();
+        report_.outcome = machine_->outcome();
     }
 
     void finish(StatisticsSection loading) {
@@ -158,8 +165,7 @@ private:
     bool stopping_ = false;
     SteadyClock::time_point stopping_since_;
     std::mutex mutex_;
-    RunReport
-        report_;  // console_failure under the lock; outcome by the vCPU's thread; the rest by the loop's
+    RunReport report_;  // console_failure under the lock; the rest by the loop's thread
 };
 
 }  // namespace

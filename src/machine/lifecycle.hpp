@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Lifecycle: from the user's options to the guest's end, with everything put back in order.
 //
-// Two threads: the caller's runs the event loop (console, timers, signals), the other one the vCPU. Guest
-// code runs with the guest's stack pointer in the host's, so no signal may be delivered on the vCPU's thread
+// The caller's thread runs the event loop (console, timers, signals), and each vCPU has one of its own. Guest
+// code runs with the guest's stack pointer in the host's, so no signal may be delivered on a vCPU's thread
 // but those its own instructions raise, and these on an alternate stack.
 
 #pragma once

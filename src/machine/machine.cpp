@@ -1,82 +1,90 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "machine.hpp"
 
-#include "machine/engine_choice.hpp"
 #include "machine/start_state.hpp"
 
-#include <fmt/core.h>
+#include <sched.h>
 
 #include <mutex>
-#include <string>
 #include <utility>
 
 namespace undercroft {
 namespace {
-using SteadyClock = std::chrono::steady_clock;
+
+// Processors of the host that this process may use.
+unsigned host_processors() {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
+    return static_cast<unsigned>(CPU_COUNT(&set));
 }
 
+}  // namespace
+
 Result<std::unique_ptr<Machine>> Machine::create(GuestImage image, const EngineChoice& engine,
-                                                 Console& console, EventLoop& loop, const Clock& clock) {
-    auto alarm = Alarm::create();
-    if (!alarm) return alarm.error();
+                                                 unsigned processors, Console& console, EventLoop& loop,
+                                                 const Clock& clock) {
+    std::vector<Alarm> alarms;
+    for (unsigned n = 0; n < processors; ++n) {
+        auto alarm = Alarm::create();
+        if (!alarm) return alarm.error();
+        alarms.push_back(*std::move(alarm));
+    }
     boot::EntryState entry = image.entry;
-    std::unique_ptr<Machine> machine{new Machine{std::move(image), console, loop, clock, *std::move(alarm)}};
-    Vcpu& vcpu = *machine->vcpu_;
-    set_start_state(vcpu, entry);
-    vcpu.mmu = &machine->mmu_;
-    vcpu.environment = &machine->environment_;
-    vcpu.cpuid = &machine->cpuid_;
-    machine->mmu_.flush_all();
-    auto made = make_engine(engine, vcpu);
-    if (!made) return made.error();
-    machine->engine_ = *std::move(made);
+    std::unique_ptr<Machine> machine{new Machine{std::move(image), processors, console, loop, clock}};
+    bool crowded = processors > host_processors();
+    VirtualProcessor::Parts parts{.memory = *machine->memory_,
+                                  .exchange = machine->exchange_.get(),
+                                  .board = machine->board_,
+                                  .console = console,
+                                  .clock = clock,
+                                  .cpuid = machine->cpuid_,
+                                  .shared = machine->shared_};
+    for (unsigned n = 0; n < processors; ++n) {
+        machine->processors_.push_back(std::make_unique<VirtualProcessor>(n, parts, std::move(alarms[n])));
+        VirtualProcessor& processor = *machine->processors_.back();
+        if (n == 0) set_start_state(processor.vcpu(), entry);
+        auto made = processor.make_engine(engine, crowded);
+        if (!made) return made.error();
+        loop.watch(processor.alarm_fd(), [&processor] { processor.alarm_rang(); });
+    }
     return machine;
 }
 
-Machine::Machine(GuestImage image, Console& console, EventLoop& loop, const Clock& clock, Alarm alarm)
-    : console_{console},
-      loop_{loop},
+Machine::Machine(GuestImage image, unsigned processors, Console& console, EventLoop& loop, const Clock& clock)
+    : loop_{loop},
       clock_{clock},
       memory_{std::move(image.memory)},
-      code_pages_{memory_->page_limit()},
-      vcpu_{std::make_unique<Vcpu>()},
-      cpuid_{clock.hz() / 1000, 1},
-      alarm_{std::move(alarm)},
-      board_{clock, console.output(), console.input(), board_outputs()},
-      timer_{board_.local_apic(), clock, alarm_},
-      halt_{*vcpu_, clock},
-      environment_{*vcpu_, board_, console.output(), clock},
-      mmu_{*memory_, code_pages_, environment_, vcpu_->paging, vcpu_->tlb} {
-    loop_.watch(alarm_.fd(), [this] {
-        alarm_.acknowledge();
-        std::lock_guard lock{board_.lock()};
-        timer_.rang();
-    });
+      exchange_{processors > 1 ? std::make_unique<CodeExchange>(memory_->page_limit()) : nullptr},
+      cpuid_{clock.hz() / 1000, processors},
+      board_{clock, console.output(), console.input(), board_outputs(), processors},
+      shared_{clock} {}
+
+Machine::~Machine() {
+    for (const auto& processor : processors_) loop_.forget(processor->alarm_fd());
 }
 
-Machine::~Machine() { loop_.forget(alarm_.fd()); }
-
 Board::Outputs Machine::board_outputs() {
-    return {.attention =
-                [this](std::uint32_t bits) {
-                    vcpu_->request(bits);
-                    halt_.wake();
-                },
-            .timer_changed = [this] { timer_.changed(); },
+    auto report = [this](std::string_view space) {
+        return [this, space](std::uint64_t address, Access access) {
+            processors_[board_.accessor()]->report_unclaimed(space, address, access);
+        };
+    };
+    return {.attention = [this](unsigned processor,
+                                std::uint32_t bits) { processors_[processor]->request(bits); },
+            .timer_changed = [this](unsigned processor) { processors_[processor]->timer_changed(); },
+            .init = [this](unsigned processor) { processors_[processor]->init(); },
+            .start_up = [this](unsigned processor,
+                               std::uint8_t vector) { processors_[processor]->start_up(vector); },
             .power_off = [this] { end(Outcome::PoweredOff); },
             .reset = [this] { end(Outcome::Reset); },
-            .unclaimed_port = [this](std::uint64_t port,
-                                     Access access) { environment_.report_unclaimed("port", port, access); },
-            .unclaimed_memory =
-                [this](std::uint64_t address, Access access) {
-                    environment_.report_unclaimed("address", address, access);
-                }};
+            .unclaimed_port = report("port"),
+            .unclaimed_memory = report("address")};
 }
 
 void Machine::end(Outcome outcome) {
     if (!outcome_) outcome_ = outcome;
-    vcpu_->request(Attention::Stop);
-    halt_.wake();
+    for (const auto& processor : processors_) processor->request(Attention::Stop);
 }
 
 void Machine::stop() {
@@ -86,9 +94,10 @@ void Machine::stop() {
 
 void Machine::show_status() {
     std::lock_guard lock{board_.lock()};
-    status_wanted_ = true;
-    vcpu_->request(Attention::Stop);
-    halt_.wake();
+    for (unsigned n = 0; n < processors(); ++n) {
+        status_wanted_ |= 1ull << n;
+        processors_[n]->request(Attention::Stop);
+    }
 }
 
 void Machine::input_arrived() {
@@ -96,58 +105,43 @@ void Machine::input_arrived() {
     board_.feed_serial();
 }
 
-Outcome Machine::run() {
-    started_ = SteadyClock::now();
-    std::optional<Outcome> outcome;
-    while (!outcome) {
-        switch (engine_->run(*vcpu_)) {
-            case Exit::Halt: halt(); break;
-            case Exit::Shutdown: outcome = Outcome::TripleFault; break;
-            case Exit::Differ: outcome = Outcome::EnginesDiffer; break;
-            case Exit::Stop:
-                if (status_wanted_.exchange(false)) print_status();
-                std::lock_guard lock{board_.lock()};
-                outcome = outcome_;
-                break;
+// After a Stop.
+bool Machine::has_ended(unsigned processor) {
+    bool print = false;
+    bool ended = false;
+    {
+        std::lock_guard lock{board_.lock()};
+        print = (status_wanted_ >> processor & 1) != 0;
+        status_wanted_ &= ~(1ull << processor);
+        ended = outcome_.has_value();
+    }
+    if (print) Console::notice(processors_[processor]->status());
+    return ended;
+}
+
+void Machine::run(unsigned processor) {
+    VirtualProcessor& it = *processors_[processor];
+    auto failed = [this](Outcome outcome) {
+        std::lock_guard lock{board_.lock()};
+        end(outcome);
+    };
+    for (bool ended = false; !ended;) {
+        switch (it.execute()) {
+            case Exit::Halt: it.halt(); continue;
+            case Exit::Shutdown: failed(Outcome::TripleFault); break;
+            case Exit::Differ: failed(Outcome::EnginesDiffer); break;
+            case Exit::Stop: break;
         }
+        ended = has_ended(processor);
     }
-    ran_ = SteadyClock::now() - started_;
-    return *outcome;
+    it.finish();
 }
 
-// The guest has nothing to do: what it wrote goes out, what was typed comes in, and then its thread sleeps.
-void Machine::halt() {
-    SteadyClock::time_point begin = SteadyClock::now();
-    ++halts_;
-    if (vcpu_->interrupt_flag == 0 && !dead_reported_) {
-        dead_reported_ = true;
-        log(LogLevel::Warn, "the guest halted with interrupts off at rip {:#x}: nothing but an NMI wakes it",
-            vcpu_->rip);
+std::string Machine::engine_failure() const {
+    for (const auto& processor : processors_) {
+        if (auto failure = processor->engine().failure(); !failure.empty()) return failure;
     }
-    console_.output().flush();
-    std::optional<std::uint64_t> deadline;
-    {
-        std::lock_guard lock{board_.lock()};
-        console_.input().renew();
-        board_.feed_serial();
-        deadline = timer_.halt();
-        halt_.begin();
-    }
-    halt_.sleep(deadline);
-    {
-        std::lock_guard lock{board_.lock()};
-        halt_.end();
-        timer_.resume();
-    }
-    idle_ += SteadyClock::now() - begin;
-}
-
-void Machine::print_status() const {
-    std::chrono::duration<double> up = SteadyClock::now() - started_;
-    std::string line = fmt::format("up {:.1f} s, idle {:.1f} s, {} MiB resident", up.count(),
-                                   std::chrono::duration<double>{idle_}.count(), resident_bytes() >> 20);
-    for (const auto& [name, value] : engine_->statistics()) line += fmt::format(", {} {}", value, name);
-    Console::notice(line);
+    return {};
 }
 
 }  // namespace undercroft

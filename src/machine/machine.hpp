@@ -1,33 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
-// Machine: one guest from power-on to its end: processor, memory, devices and the engine that runs it.
+// Machine: one guest from power-on to its end: processors, memory, devices and the engines that run it.
 //
-// run() is called once, on a thread of its own (see lifecycle.hpp), and returns when the guest has ended.
-// Meanwhile other threads may call stop(), show_status() and input_arrived(); the rest is for before and
-// after.
+// run() is called once for each vCPU, on a thread of its own (see lifecycle.hpp), and returns when the guest
+// has ended. Meanwhile other threads may call stop(), show_status() and input_arrived(); the rest is for
+// before and after.
 
 #pragma once
 
 #include "base/clock.hpp"
 #include "base/result.hpp"
 #include "cpu/cpuid.hpp"
-#include "cpu/vcpu.hpp"
-#include "engine/engine.hpp"
 #include "machine/board.hpp"
 #include "machine/console.hpp"
 #include "machine/environment.hpp"
 #include "machine/event_loop.hpp"
 #include "machine/guest_image.hpp"
-#include "machine/halt.hpp"
 #include "machine/statistics.hpp"
-#include "machine/timer_watch.hpp"
+#include "machine/virtual_processor.hpp"
 #include "memory/guest_memory.hpp"
-#include "mmu/code_pages.hpp"
-#include "mmu/mmu.hpp"
+#include "mmu/code_exchange.hpp"
 
-#include <atomic>
-#include <chrono>
+#include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
+#include <vector>
 
 namespace undercroft {
 
@@ -37,51 +34,42 @@ class Machine {
 public:
     // All references outlive the machine.
     static Result<std::unique_ptr<Machine>> create(GuestImage image, const EngineChoice& engine,
-                                                   Console& console, EventLoop& loop, const Clock& clock);
+                                                   unsigned processors, Console& console, EventLoop& loop,
+                                                   const Clock& clock);
     Machine(const Machine&) = delete;
     Machine& operator=(const Machine&) = delete;
     ~Machine();
 
-    Outcome run();
+    unsigned processors() const { return static_cast<unsigned>(processors_.size()); }
+    void run(unsigned processor);
 
-    void stop();           // run() returns Stopped soon
-    void show_status();    // prints a line on the console's side
+    void stop();           // run() returns soon
+    void show_status();    // prints a line for each vCPU on the console's side
     void input_arrived();  // the console has something for the guest
 
     // After run().
+    Outcome outcome() const { return outcome_.value_or(Outcome::Stopped); }
     Statistics statistics() const;
-    std::string engine_failure() const { return engine_->failure(); }  // of Outcome::EnginesDiffer
+    std::string engine_failure() const;  // of Outcome::EnginesDiffer
 
 private:
-    Machine(GuestImage image, Console& console, EventLoop& loop, const Clock& clock, Alarm alarm);
+    Machine(GuestImage image, unsigned processors, Console& console, EventLoop& loop, const Clock& clock);
 
     Board::Outputs board_outputs();
-    void end(Outcome outcome);  // under the lock
-    void halt();
-    void print_status() const;
+    void end(Outcome outcome);  // under the lock: the first one counts
+    bool has_ended(unsigned processor);
 
-    Console& console_;
     EventLoop& loop_;
     const Clock& clock_;
     std::unique_ptr<GuestMemory> memory_;
-    CodePages code_pages_;
-    std::unique_ptr<Vcpu> vcpu_;
+    std::unique_ptr<CodeExchange> exchange_;  // of several vCPUs
     CpuidTable cpuid_;
-    Alarm alarm_;
     Board board_;
-    TimerWatch timer_;  // under the board's lock, like the next
-    Halt halt_;
-    MachineEnvironment environment_;
-    Mmu mmu_;
-    std::unique_ptr<Engine> engine_;
+    MachineEnvironment::Shared shared_;
+    std::vector<std::unique_ptr<VirtualProcessor>> processors_;
 
-    std::atomic<bool> status_wanted_{false};
-    std::optional<Outcome> outcome_;  // under the board's lock: the first one counts
-    std::chrono::steady_clock::time_point started_;
-    std::chrono::nanoseconds ran_{};   // from start to end; vCPU's thread, like the next
-    std::chrono::nanoseconds idle_{};  // of them, halted
-    std::uint64_t halts_ = 0;
-    bool dead_reported_ = false;
+    std::optional<Outcome> outcome_;   // under the board's lock, like the next
+    std::uint64_t status_wanted_ = 0;  // a bit for each vCPU that has not printed its line yet
 };
 
 }  // namespace undercroft

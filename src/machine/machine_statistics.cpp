@@ -2,6 +2,8 @@
 // What --stats shows of a machine.
 #include "machine/machine.hpp"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <array>
 #include <utility>
@@ -76,18 +78,17 @@ StatisticsSection memory_management(const MmuStatistics& mmu) {
              {"flushes, page", mmu.flushes_page, ""}}};
 }
 
-}  // namespace
-
-Statistics Machine::statistics() const {
-    const MachineEnvironment::Statistics& exits = environment_.statistics();
+Statistics statistics_of(const VirtualProcessor& processor, std::uint64_t hz) {
+    const MachineEnvironment::Statistics& exits = processor.device_statistics();
+    const VirtualProcessor::Figures& figures = processor.figures();
     StatisticsSection engine{"engine", {}};
-    for (const auto& [name, value] : engine_->statistics()) engine.figures.push_back({name, value, ""});
-    std::uint64_t touched = memory_->resident();
-    std::uint64_t resident = resident_bytes();
-    return {times(*engine_, exits.ticks, clock_.hz(), seconds(ran_ - idle_), seconds(idle_)),
+    for (const auto& [name, value] : processor.engine().statistics())
+        engine.figures.push_back({name, value, ""});
+    return {times(processor.engine(), exits.ticks, hz, seconds(figures.ran - figures.idle),
+                  seconds(figures.idle)),
             std::move(engine),
-            traps(vcpu_->traps),
-            memory_management(mmu_.statistics()),
+            traps(processor.traps()),
+            memory_management(processor.mmu_statistics()),
             {"devices",
              {{"port reads", exits.port_reads, ""},
               {"port writes", exits.port_writes, ""},
@@ -95,13 +96,51 @@ Statistics Machine::statistics() const {
               {"device memory writes", exits.memory_writes, ""},
               {"device MSR accesses", exits.msr_accesses, ""},
               {"interrupts", exits.interrupts, ""},
-              {"halts", halts_, ""}}},
-            {"memory",
-             {{"guest", memory_->size(), "bytes"},
-              {"guest touched", touched, "bytes"},
-              {"resident", resident, "bytes"},
-              {"overhead", resident > touched ? resident - touched : 0, "bytes"},
-              {"peak resident", peak_resident_bytes(), "bytes"}}}};
+              {"halts", figures.halts, ""}}}};
+}
+
+void add(Figure& to, const Figure& figure) {
+    if (const auto* count = std::get_if<std::uint64_t>(&figure.value))
+        to.value = std::get<std::uint64_t>(to.value) + *count;
+    else
+        to.value = std::get<double>(to.value) + std::get<double>(figure.value);
+}
+
+// Figures of one name are added up; what only one vCPU has comes behind the others.
+void add(StatisticsSection& to, const StatisticsSection& section) {
+    for (const Figure& figure : section.figures) {
+        auto same = std::find_if(to.figures.begin(), to.figures.end(),
+                                 [&](const Figure& other) { return other.name == figure.name; });
+        if (same != to.figures.end())
+            add(*same, figure);
+        else
+            to.figures.push_back(figure);
+    }
+}
+
+}  // namespace
+
+Statistics Machine::statistics() const {
+    Statistics all = statistics_of(*processors_[0], clock_.hz());
+    StatisticsSection each{"vCPUs", {}};
+    for (unsigned n = 0; n < processors(); ++n) {
+        const VirtualProcessor::Figures& figures = processors_[n]->figures();
+        each.figures.push_back({fmt::format("{}, run", n), seconds(figures.ran - figures.idle), "s"});
+        each.figures.push_back({fmt::format("{}, idle", n), seconds(figures.idle), "s"});
+        if (n == 0) continue;
+        Statistics more = statistics_of(*processors_[n], clock_.hz());
+        for (std::size_t section = 0; section < all.size(); ++section) add(all[section], more[section]);
+    }
+    if (processors() > 1) all.insert(all.begin() + 1, std::move(each));
+    std::uint64_t touched = memory_->resident();
+    std::uint64_t resident = resident_bytes();
+    all.push_back({"memory",
+                   {{"guest", memory_->size(), "bytes"},
+                    {"guest touched", touched, "bytes"},
+                    {"resident", resident, "bytes"},
+                    {"overhead", resident > touched ? resident - touched : 0, "bytes"},
+                    {"peak resident", peak_resident_bytes(), "bytes"}}});
+    return all;
 }
 
 }  // namespace undercroft

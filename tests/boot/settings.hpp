@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What ctest asks for by environment variables: UNDERCROFT_FLAVOUR (cloud, amd64), UNDERCROFT_ENGINE
-// (translate, step), UNDERCROFT_MEMORY (256M), UNDERCROFT_BOOTS (1). And the guests that guests/README.md
-// describes.
+// (translate, step), UNDERCROFT_MEMORY (256M), UNDERCROFT_CPUS (1), UNDERCROFT_BOOTS (1). And the guests that
+// guests/README.md describes.
 
 #pragma once
 
@@ -44,7 +44,9 @@ inline std::vector<std::string> run_script(const std::string& script, Image imag
             "--memory",
             setting("UNDERCROFT_MEMORY", "256M"),
             "--engine",
-            setting("UNDERCROFT_ENGINE", "translate")};
+            setting("UNDERCROFT_ENGINE", "translate"),
+            "--cpus",
+            setting("UNDERCROFT_CPUS", "1")};
 }
 
 // The other engines are an order of magnitude slower, or more; and so are programs with sanitizers.

@@ -61,6 +61,7 @@ struct EngineFrame {
     bool faulted = false;     // with Leave::Step: a host signal has stopped the instruction half way
     std::uint32_t branch_record = 0;   // the Site of the last indirect branch, as an offset among the records
     std::uint32_t component_mask = 0;  // of an XSAVE or XRSTOR on its way
+    std::uint32_t spins = 0;           // PAUSEs, with Options::yields_in_spins
     Vcpu* vcpu = nullptr;
     void* engine = nullptr;
     Leave leave = Leave::Lookup;

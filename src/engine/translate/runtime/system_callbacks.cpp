@@ -4,6 +4,8 @@
 #include "cpu/instructions.hpp"
 #include "engine/translate/runtime/leaving.hpp"
 
+#include <sys/syscall.h>
+
 namespace undercroft::translate {
 namespace {
 
@@ -30,6 +32,16 @@ Onward identify(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept {
     // It serialises: what other vCPUs have written to code counts from here on.
     if (vcpu.attention.load(std::memory_order_relaxed) != 0) return look_again_behind(vcpu, site);
     return {site.resume, 0};
+}
+
+// What it waits for may have to run on this host processor first.
+Onward spin(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept {
+    constexpr std::uint32_t patience = 64;
+    if (++EngineFrame::of(vcpu).spins % patience == 0) {
+        long result = SYS_sched_yield;
+        asm volatile("syscall" : "+a"(result) : : "rcx", "r11", "memory");
+    }
+    return {static_cast<Site&>(record).resume, 0};
 }
 
 Onward load_data_segment(Vcpu& vcpu, Callback& record, std::uint64_t selector) noexcept {

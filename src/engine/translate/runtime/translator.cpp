@@ -106,6 +106,7 @@ std::uint32_t Translator::page_instance(std::uint64_t rip, const Translation& wh
 bool Translator::decode(std::span<const std::byte> bytes, std::uint64_t rip, AccessMode mode,
                         Instruction& out) const {
     if (!decoder_.decode(bytes, rip, assumptions_, mode == AccessMode::User, out)) return false;
+    if (options_.yields_in_spins && out.raw.mnemonic == ZYDIS_MNEMONIC_PAUSE) out.kind = Kind::Helper;
     if (options_.broken_rip == rip && out.kind == Kind::Copy) {
         out.kind = Kind::Nop;
         out.flags = {};

@@ -35,6 +35,7 @@ struct Options {
     // Executed instructions are counted and bounded (EngineFrame::instructions), and RDTSC asks the
     // environment.
     bool counted = false;
+    bool yields_in_spins = false;  // every so many PAUSEs the thread lets another one run
     // For tests: the instruction at this address, if it is one that runs as it is, does nothing when
     // translated.
     std::optional<std::uint64_t> broken_rip{};
