@@ -73,12 +73,8 @@ const char* left_out_by_name(const Decoded& i) {
         case ZYDIS_MNEMONIC_IRETD:
         case ZYDIS_MNEMONIC_IRETQ:
             return "looks into the host's descriptor tables (micro.privileged, returns)";
-        case ZYDIS_MNEMONIC_XSAVE:
-        case ZYDIS_MNEMONIC_XSAVE64:
         case ZYDIS_MNEMONIC_XSAVEOPT:
-        case ZYDIS_MNEMONIC_XSAVEOPT64:
-        case ZYDIS_MNEMONIC_XRSTOR:
-        case ZYDIS_MNEMONIC_XRSTOR64: return "the host has more components (micro.xsave)";
+        case ZYDIS_MNEMONIC_XSAVEOPT64: return "leaves out what it likes (micro.xsave)";
         case ZYDIS_MNEMONIC_INT1: return "hypervisors report it with other addresses (micro.traps)";
         case ZYDIS_MNEMONIC_VMCALL:
         case ZYDIS_MNEMONIC_VMMCALL: return "calls the host's hypervisor";

@@ -51,6 +51,7 @@ bool StepRunner::run(Sequence& sequence, Ending& result, const std::function<boo
 }
 
 // Loops are short here: the second round already is a trace's.
+// Loops become traces soon.
 TranslateRunner::TranslateRunner(const Images& images)
     : guest{images}, engine_{std::move(*make_translate_engine(guest.vcpu(), {.trace_heat = 1}))} {
     prepare_signals();

@@ -11,6 +11,18 @@
 namespace undercroft::differential {
 namespace {
 
+constexpr std::uint64_t loop_counter = data + 3 * page + 0xfc0;
+
+bool is_xsave(ZydisMnemonic mnemonic) {
+    return mnemonic == ZYDIS_MNEMONIC_XSAVE || mnemonic == ZYDIS_MNEMONIC_XSAVE64 ||
+           mnemonic == ZYDIS_MNEMONIC_XRSTOR || mnemonic == ZYDIS_MNEMONIC_XRSTOR64;
+}
+
+bool is_plain(std::uint64_t area) {
+    return frame_of(area) >= static_cast<int>(code_frames) &&
+           frame_of(area + 831) >= static_cast<int>(code_frames);
+}
+
 std::uint64_t seed_of(std::uint64_t seed, std::uint64_t index) {
     return Random{seed ^ index * 0xd1342543de82ef95}.next();
 }
@@ -169,6 +181,30 @@ void Generator::set_up_branch(Item& item, const Decoded& decoded) {
     items_.push_back(store);
 }
 
+// XSAVE and XRSTOR: a mask within XCR0, an aligned area with a header that is zero but for what XSAVE puts
+// there.
+void Generator::set_up_xsave(Item& item, const Decoded& decoded) {
+    std::uint64_t area = (good_address(random_) & ~std::uint64_t{page - 1}) + 64 * (1 + random_.below(50));
+    if (random_.one_in(12)) area = address_for(decoded, *decoded.memory());
+    for (std::uint64_t word = 512; word < 576; word += 8) {
+        Item zero;  // mov qword [area + word], 0
+        constexpr std::uint8_t bytes[] = {0x48, 0xc7, 0x04, 0x25};
+        std::memcpy(zero.bytes.data(), bytes, 4);
+        put32(zero.bytes.data() + 4, area + word);
+        zero.length = 12;
+        if (is_plain(area)) items_.push_back(zero);
+    }
+    reach(item, decoded, *decoded.memory(), area);
+    set_register(2, 0);
+    if (decoded.raw.mnemonic == ZYDIS_MNEMONIC_XRSTOR || decoded.raw.mnemonic == ZYDIS_MNEMONIC_XRSTOR64) {
+        set_register(0, random_.below(8));
+        Item save = item;  // the same with XSAVE's ModRM.reg
+        save.bytes[decoded.raw.raw.modrm.offset] &= static_cast<std::uint8_t>(~8u);
+        items_.push_back(save);
+    }
+    set_register(0, random_.below(8));
+}
+
 void Generator::set_up_implicit(const Decoded& decoded) {
     switch (decoded.raw.mnemonic) {
         case ZYDIS_MNEMONIC_DIV:
@@ -200,6 +236,7 @@ void Generator::make_operands_good(Item& item, const Decoded& decoded) {
         case Group::Branch: set_up_branch(item, decoded); return;
         default: break;
     }
+    if (is_xsave(decoded.raw.mnemonic) && !random_.one_in(6)) return set_up_xsave(item, decoded);
     set_up_implicit(decoded);
     const auto* operand = decoded.memory();
     if (operand != nullptr && !random_.one_in(4))
@@ -207,10 +244,40 @@ void Generator::make_operands_good(Item& item, const Decoded& decoded) {
 }
 
 void Generator::add_instruction() {
+    if (random_.one_in(80)) {  // who knows
+        if (random_.one_in(2))
+            raw({random_.byte(), random_.byte(), random_.byte(), random_.byte()});
+        else
+            raw({0x0f, random_.byte(), random_.byte(), random_.byte()});
+        return;
+    }
     Decoded decoded;
     Item item = any_instruction(decoded);
     make_operands_good(item, decoded);
     items_.push_back(item);
+}
+
+// The counter is in memory, where little else finds it.
+void Generator::begin_loop() {
+    Item item;  // mov dword [loop_counter], times
+    constexpr std::uint8_t bytes[] = {0xc7, 0x04, 0x25};
+    std::memcpy(item.bytes.data(), bytes, 3);
+    put32(item.bytes.data() + 3, loop_counter);
+    put32(item.bytes.data() + 7, 2 + random_.below(14));
+    item.length = 11;
+    items_.push_back(item);
+}
+
+void Generator::end_loop() {
+    Item item;  // dec dword [loop_counter]; jnz
+    constexpr std::uint8_t bytes[] = {0xff, 0x0c, 0x25};
+    std::memcpy(item.bytes.data(), bytes, 3);
+    put32(item.bytes.data() + 3, loop_counter);
+    item.length = 7;
+    items_.push_back(item);
+    raw({0x0f, 0x85, 0, 0, 0, 0});
+    items_.back().at = 2;
+    items_.back().target = 1;
 }
 
 void Generator::link(Sequence& sequence, std::uint64_t base) {
@@ -257,8 +324,11 @@ void Generator::make_code(Sequence& sequence, std::uint64_t seed) {
     State initial = any_state(states);
     fs_ = initial.fs;
     gs_ = initial.gs;
-    planned_ = static_cast<unsigned>(1 + random_.below(random_.one_in(2) ? 4 : 9));
-    for (unsigned n = 0; n < planned_; ++n) add_instruction();
+    bool loops = random_.one_in(5);
+    if (loops) begin_loop();
+    auto planned = static_cast<unsigned>(1 + random_.below(random_.one_in(2) ? 4 : 9));
+    for (unsigned n = 0; n < planned; ++n) add_instruction();
+    if (loops) end_loop();
     raw({0xe9, 0, 0, 0, 0});
     items_.back().at = 1;
     items_.back().relative_to = exit_a;

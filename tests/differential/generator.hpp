@@ -31,12 +31,15 @@ private:
 
     void make_code(Sequence& sequence, std::uint64_t seed);
     void add_instruction();
+    void begin_loop();
+    void end_loop();
     Item any_instruction(Decoded& decoded);
     Group any_group();
     void make_operands_good(Item& item, const Decoded& decoded);
     void reach(Item& item, const Decoded& decoded, const ZydisDecodedOperand& operand, std::uint64_t address);
     void set_up_string(const Decoded& decoded);
     void set_up_branch(Item& item, const Decoded& decoded);
+    void set_up_xsave(Item& item, const Decoded& decoded);
     void set_up_implicit(const Decoded& decoded);
     std::uint64_t address_for(const Decoded& decoded, const ZydisDecodedOperand& operand);
     std::int8_t any_target();
@@ -48,7 +51,6 @@ private:
     const Forms& forms_;
     Random random_{0};
     std::vector<Item> items_;
-    unsigned planned_ = 0;
     std::uint64_t code_address_ = 0;
     std::uint64_t fs_ = 0, gs_ = 0;
 };

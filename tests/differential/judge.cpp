@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "judge.hpp"
 
+#include <algorithm>
+#include <iterator>
+
 namespace undercroft::differential {
 namespace {
 
@@ -41,6 +44,31 @@ bool overwrites_itself(const Decoded& i, const Vcpu& vcpu) {
     if (i.raw.address_width == 32) target &= 0xffffffff;
     constexpr std::uint64_t reach = 3 * page;
     return target + reach - code_a < 2 * reach || target + reach - code_b < 2 * reach;
+}
+
+// Bytes that Zydis does not know: #UD, unless they begin an instruction that the host has and we do not show.
+bool is_surely_undefined(std::span<const std::uint8_t> bytes) {
+    std::size_t at = 0;
+    auto is_prefix = [](std::uint8_t byte) {
+        constexpr std::uint8_t prefixes[] = {0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65,
+                                             0x66, 0x67, 0xf0, 0xf2, 0xf3};
+        return (byte & 0xf0) == 0x40 ||
+               std::find(std::begin(prefixes), std::end(prefixes), byte) != std::end(prefixes);
+    };
+    while (at < bytes.size() && is_prefix(bytes[at])) ++at;
+    // At a page's end the processor may want the rest of them first.
+    if (bytes.size() < 15) return false;
+    constexpr std::uint8_t extensions[] = {0x62, 0x8f, 0xc4, 0xc5};  // EVEX, XOP, VEX
+    return std::find(std::begin(extensions), std::end(extensions), bytes[at]) == std::end(extensions);
+}
+
+// Under MXCSR.MM some instructions read only the half that they want: what is behind a page border, then, is
+// not for sure.
+bool reads_perhaps(const Decoded& i, const Vcpu& vcpu) {
+    bool misaligned_mode = (static_cast<unsigned>(vcpu.xsave[26]) & 2) != 0;
+    const auto* operand = i.memory();
+    if (!misaligned_mode || operand == nullptr || operand->size != 128) return false;
+    return address_of(i, *operand, vcpu) % page > page - 16;
 }
 
 }  // namespace
@@ -96,12 +124,33 @@ bool Judge::ignore_pointers(const Decoded& i, Guest& guest) {
             if (no_operand) return ignore(start + 16, 8);
             return !selectors || ignore(start + 20, 4);
         }
+        case ZYDIS_MNEMONIC_XSAVE:
+        case ZYDIS_MNEMONIC_XSAVE64:
+        case ZYDIS_MNEMONIC_XRSTOR:
+        case ZYDIS_MNEMONIC_XRSTOR64: return allows_xsave(i, guest);
         case ZYDIS_MNEMONIC_FLDCW:  // may make an exception pending that was raised by who knows what
             undefined_ |= x87_pointers_undefined;
             return true;
         default: return true;
     }
     return ignore(address_of(i, *i.memory(), guest.vcpu()) + begin, length);
+}
+
+// The host has more components than the guest, and knows the compacted form.
+bool Judge::allows_xsave(const Decoded& i, Guest& guest) {
+    const Vcpu& vcpu = guest.vcpu();
+    std::uint64_t mask = (vcpu.gpr[2] & 0xffffffff) << 32 | (vcpu.gpr[0] & 0xffffffff);
+    if ((mask & ~std::uint64_t{7}) != 0) return false;
+    std::uint64_t area = address_of(i, *i.memory(), vcpu);
+    bool saves = i.raw.mnemonic == ZYDIS_MNEMONIC_XSAVE || i.raw.mnemonic == ZYDIS_MNEMONIC_XSAVE64;
+    for (std::uint64_t at = 512; at < 576; ++at) {
+        int frame = frame_of(area + at);
+        if (frame < 0) continue;
+        auto byte = static_cast<unsigned>(guest.frame(static_cast<unsigned>(frame))[(area + at) % page]);
+        if (!saves && (byte & ~(at == 512 ? 7u : 0u)) != 0) return false;
+    }
+    // Which components are in use is the processor's notion; and pointers as with FXSAVE.
+    return !saves || (ignore(area + 6, 18) && ignore(area + 512, 1));
 }
 
 bool Judge::ignore(std::uint64_t start, std::uint64_t length) {
@@ -150,11 +199,12 @@ bool Judge::allows(Guest& guest) {
     Decoded decoded;
     Decoding decoding = decode_all(bytes, decoded);
     if (decoding == Decoding::Truncated) return bytes.size() < buffer.size();  // a fault of the page behind
-    if (decoding == Decoding::Unknown) return false;
+    if (decoding == Decoding::Unknown) return is_surely_undefined(bytes);
     if (left_out(decoded) != nullptr || reads_undefined(decoded)) return false;
     int form = forms_.find(decoded);
     if (form >= 0 && counts_ != nullptr) ++counts_[form];
-    if (overwrites_itself(decoded, vcpu) || reads_ignored(decoded, guest)) return false;
+    if (reads_perhaps(decoded, vcpu) || overwrites_itself(decoded, vcpu) || reads_ignored(decoded, guest))
+        return false;
     follow_flags(decoded);
     return ignore_pointers(decoded, guest);
 }

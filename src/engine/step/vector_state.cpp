@@ -64,17 +64,17 @@ std::size_t ymm_end(const Context& context) {
 bool area_address(Context& context, unsigned size, unsigned alignment, Access access, std::uint64_t& linear) {
     bool addressable = operand_address(context, access, linear, size);
     bool aligned = (linear & (alignment - 1)) == 0;
-    if (!addressable && (aligned || !is_canonical(linear))) return false;
+    if (!addressable && (aligned || (alignment == 16 && !is_canonical(linear)))) return false;
     if (!aligned) {
         const Vcpu& vcpu = context.vcpu;
         bool checked = (vcpu.system_flags & RFLAGS::AC) != 0 && (vcpu.paging.cr0 & CR0::AM) != 0 &&
-                       vcpu.cpl == 3 && is_amd(vcpu) && (linear & 3) != 0 && addressable;
+                       vcpu.cpl == 3 && is_amd(vcpu) && (linear & 3) != 0 && addressable && alignment == 16;
         context.trap = Trap::fault(checked ? Vector::AC : Vector::GP, 0);
         return false;
     }
     Mmu& mmu = *context.vcpu.mmu;
     if (mmu.check(GuestVirtual{linear}, size, access, context.mode, context.trap)) return true;
-    // AMD's processors look at the last byte of FXSAVE's area before the first.
+    // AMD's processors look at the last byte of an area: before the first in FXSAVE, after it in XSAVE.
     Trap other;
     Trap first = context.trap;
     std::uint64_t last = 0;
@@ -82,7 +82,14 @@ bool area_address(Context& context, unsigned size, unsigned alignment, Access ac
                        !mmu.check(GuestVirtual{last}, 1, access, context.mode, other) &&
                        other.vector == Vector::PF;
     context.trap = first;
-    if (size == XsaveArea::legacy_size && last_faults && is_amd(context.vcpu)) context.trap = other;
+    bool first_page = first.vector == Vector::PF && (first.address ^ linear) >> 12 == 0;
+    bool last_first = size == XsaveArea::legacy_size;
+    if (!last_faults || !is_amd(context.vcpu) || (first_page && !last_first)) return false;
+    context.trap = other;
+    // XRSTOR begins with the header.
+    bool header_first =
+        access == Access::Read && !last_first && ((linear + XsaveArea::xstate_bv) ^ last) >> 12 == 0;
+    if (header_first) context.trap.address = linear + XsaveArea::xstate_bv;
     return false;
 }
 
