@@ -86,12 +86,12 @@ void put_modrm(Writer& out, const Encoding& e, Random& random, const Extension& 
     rm = static_cast<unsigned>(random.below(8));
     bool indexed = random.one_in(3);
     if (indexed) rm = 4;
-    unsigned mod = static_cast<unsigned>(random.below(3));
+    auto mod = static_cast<unsigned>(random.below(3));
     if (random.one_in(12)) mod = 0, rm = 5;  // relative to RIP
     out.byte(mod << 6 | reg << 3 | rm);
     if (rm == 4) {
-        unsigned base = static_cast<unsigned>(random.below(8));
-        unsigned index = static_cast<unsigned>(random.below(8));
+        auto base = static_cast<unsigned>(random.below(8));
+        auto index = static_cast<unsigned>(random.below(8));
         if (random.one_in(16)) mod = 0, base = 5;
         out.byte(static_cast<unsigned>(random.below(4)) << 6 | index << 3 | base);
     }
