@@ -19,6 +19,11 @@
 #include <cerrno>
 #include <cstring>
 
+#ifdef __SANITIZE_THREAD__
+extern "C" void AnnotateBenignRaceSized(const char* file, int line, const volatile void* address,
+                                        std::size_t size, const char* description);
+#endif
+
 namespace undercroft {
 namespace {
 
@@ -63,6 +68,13 @@ bool all_ram(const GuestMemory& memory, GuestPhysical start, std::uint64_t size)
     return for_each_page(memory, start, size, [](std::byte*, std::uint64_t, std::uint64_t) {});
 }
 
+// vCPUs share RAM by the guest's rules: translated code takes its locks, which ThreadSanitizer does not see.
+void expect_races([[maybe_unused]] void* ram, [[maybe_unused]] std::uint64_t size) {
+#ifdef __SANITIZE_THREAD__
+    AnnotateBenignRaceSized(__FILE__, __LINE__, ram, size, "guest RAM");
+#endif
+}
+
 // A mapping whose second page lies on a 2 MiB border, so that the guest's large pages are the host's: take()
 // can then move them whole. MAP_FAILED with errno set if there is no room.
 void* reserve(std::uint64_t size) {
@@ -96,6 +108,7 @@ Result<std::unique_ptr<GuestMemory>> GuestMemory::create(std::vector<MemoryRegio
     if (pool == MAP_FAILED) return cannot_reserve(bytes, std::strerror(errno));
     memory->pool_ = static_cast<std::byte*>(pool);
     memory->pool_size_ = pool_size;
+    expect_races(pool, pool_size);
     mprotect(pool, page_size, PROT_NONE);
     madvise(pool, pool_size, MADV_NOHUGEPAGE);
 
