@@ -16,7 +16,10 @@ std::string Proof::run() {
     enter();
     while (at_ < size() && problem_.empty()) {
         join();
-        if (address_of(at_) == block_.host_entry) enter();
+        if (address_of(at_) == block_.frame_entry || address_of(at_) == block_.host_entry) {
+            if (reachable_) leaves();
+            enter();
+        }
         if (!reachable_) enter();  // behind a jump that nothing leads to: host_entry, or a resumption
         step();
         if (problem_.empty() && reachable_ && (at_ == hot_.size() || at_ == size()))
@@ -137,7 +140,7 @@ bool Proof::go_to(HostCode target) {
         return reg(scratch0).is_guests();
     }
     if (target == translator_.thunks().call || target == translator_.thunks().call_outside) return call();
-    if (target == block_.frame_entry) {
+    if (target == block_.frame_entry || target == block_.host_entry) {
         leaves();
         return true;
     }
@@ -191,7 +194,7 @@ void Proof::resume_here(const Site& site) {
 }
 
 std::string unproven(const Translator& translator, const Block& block, std::vector<std::uint64_t>* targets) {
-    Proof proof{translator, block, {block.frame_entry, block.code_end}, {block.cold_begin, block.cold_end}};
+    Proof proof{translator, block, {block.code_begin, block.code_end}, {block.cold_begin, block.cold_end}};
     std::string problem = proof.run();
     if (targets != nullptr) *targets = proof.targets();
     return problem;

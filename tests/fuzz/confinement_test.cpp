@@ -18,7 +18,7 @@ class Confinement : public ::testing::Test {
 protected:
     Confinement() : translator_{std::move(*Translator::create(machine_.vcpu, {}))} {
         block_.mode = AccessMode::SupervisorAc;
-        block_.frame_entry = block_.host_entry = origin();
+        block_.code_begin = block_.frame_entry = block_.host_entry = origin();
     }
 
     HostCode origin() const { return translator_->memory().assemble(CodeMemory::Part::Hot).here(); }

@@ -41,7 +41,7 @@ void prove(const Guest& guest, const translate::Block& block, std::vector<std::u
     if (problem.empty()) return;
     std::fprintf(stderr, "not proven: %s\n", problem.c_str());
     for (auto [begin, end] :
-         {std::pair{block.frame_entry, block.code_end}, {block.cold_begin, block.cold_end}}) {
+         {std::pair{block.code_begin, block.code_end}, {block.cold_begin, block.cold_end}}) {
         for (const std::byte* at = begin; at < end; ++at)
             std::fprintf(stderr, "%02x", static_cast<unsigned>(*at));
         std::fprintf(stderr, "\n");

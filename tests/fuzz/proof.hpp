@@ -39,7 +39,7 @@ struct Operand {  // a memory operand
 
 class Proof {
 public:
-    // The code of both parts lies at block.frame_entry and block.cold_begin; `cold` may be empty.
+    // The code of both parts lies at block.code_begin and block.cold_begin; `cold` may be empty.
     Proof(const translate::Translator& translator, const translate::Block& block,
           std::span<const std::byte> hot, std::span<const std::byte> cold)
         : translator_{translator}, block_{block}, hot_{hot}, cold_{cold} {}
@@ -52,12 +52,11 @@ private:
     // --- places: offsets in the hot part and, behind it, in the cold one
     std::size_t size() const { return hot_.size() + cold_.size(); }
     translate::HostCode address_of(std::size_t offset) const {
-        return offset < hot_.size() ? block_.frame_entry + offset
-                                    : block_.cold_begin + (offset - hot_.size());
+        return offset < hot_.size() ? block_.code_begin + offset : block_.cold_begin + (offset - hot_.size());
     }
     std::optional<std::size_t> offset_of(translate::HostCode address) const {
-        if (address >= block_.frame_entry && address < block_.frame_entry + hot_.size())
-            return static_cast<std::size_t>(address - block_.frame_entry);
+        if (address >= block_.code_begin && address < block_.code_begin + hot_.size())
+            return static_cast<std::size_t>(address - block_.code_begin);
         if (!cold_.empty() && address >= block_.cold_begin && address < block_.cold_begin + cold_.size())
             return hot_.size() + static_cast<std::size_t>(address - block_.cold_begin);
         return std::nullopt;

@@ -59,6 +59,10 @@ struct BlockExit : Callback {
     BlockExit* next_incoming = nullptr;  // in to's list
     std::uint64_t target = 0;            // guest RIP
     HostCode jump = nullptr;             // the 32-bit displacement to patch
+    bool conditional = false;            // the jump is
+    // The other way out, where a block ends with a conditional jump followed by a jump, and both are patched
+    // freely.
+    BlockExit* sibling = nullptr;
     HostCode guard = nullptr;    // the 32-bit page-instance number to patch; null: same page, no guard
     HostCode stub = nullptr;     // where the jump goes while unlinked
     std::uint32_t live = 0;      // flags that are kept for the target; others it must not read
@@ -89,6 +93,7 @@ struct Block {
         nullptr;  // verifies r10 == rip and the page; flags in the frame; made when first wanted
     HostCode frame_entry = nullptr;  // flags in the frame
     HostCode host_entry = nullptr;   // flags in the host's flags
+    HostCode code_begin = nullptr;
     HostCode code_end = nullptr;
     HostCode cold_begin = nullptr;  // what is seldom executed lies elsewhere
     HostCode cold_end = nullptr;

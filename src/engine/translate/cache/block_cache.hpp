@@ -79,6 +79,9 @@ public:
     CacheStatistics statistics;
 
 private:
+    static HostCode goal(const BlockExit& exit) noexcept;
+    void aim(BlockExit& exit) noexcept;
+    void fall_into(BlockExit& exit) noexcept;
     void discard(Block& block);
     void list(Block* block);
     static std::uint64_t hash(std::uint64_t key) noexcept {

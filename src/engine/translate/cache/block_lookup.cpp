@@ -2,6 +2,8 @@
 // What helpers of generated code ask of the block cache: general registers only.
 #include "engine/translate/cache/block_cache.hpp"
 
+#include <utility>
+
 namespace undercroft::translate {
 
 std::uint32_t BlockCache::find_page(std::uint64_t virtual_page, std::uint64_t pfn,
@@ -26,6 +28,31 @@ Block* BlockCache::find(std::uint32_t page_id, std::uint64_t rip, Variant varian
     }
 }
 
+HostCode BlockCache::goal(const BlockExit& exit) noexcept {
+    if (exit.to == nullptr) return exit.stub;
+    return exit.flags_in_host ? exit.to->host_entry : exit.to->frame_entry;
+}
+
+void BlockCache::aim(BlockExit& exit) noexcept {
+    if (exit.conditional)
+        memory_.patch_jump(exit.jump, goal(exit));
+    else
+        memory_.patch_jmp(exit.jump, goal(exit));
+}
+
+// What is executed first is translated right behind what led to it. If that is where the conditional jump
+// goes, the two change places, so that the way on is no jump at all.
+void BlockCache::fall_into(BlockExit& exit) noexcept {
+    BlockExit* other = exit.sibling;
+    if (!exit.conditional || other == nullptr) return;
+    HostCode behind = other->jump + 4;
+    if (goal(exit) != behind || goal(*other) == behind) return;
+    memory_.invert_condition(exit.jump);
+    std::swap(exit.jump, other->jump);
+    std::swap(exit.conditional, other->conditional);
+    aim(*other);
+}
+
 void BlockCache::link(BlockExit& exit, Block& to) noexcept {
     if (exit.to == &to) return;
     if (exit.to != nullptr) {  // its page was remapped: follow the new one
@@ -36,7 +63,8 @@ void BlockCache::link(BlockExit& exit, Block& to) noexcept {
     exit.to = &to;
     exit.next_incoming = to.incoming;
     to.incoming = &exit;
-    memory_.patch_jump(exit.jump, exit.flags_in_host ? to.host_entry : to.frame_entry);
+    fall_into(exit);
+    aim(exit);
     if (exit.guard != nullptr) memory_.patch_imm32(exit.guard, to.page_id);
     ++statistics.links;
 }
@@ -54,9 +82,9 @@ void BlockCache::discard(Block& block) {
     block.valid = false;
     for (BlockExit* exit = block.incoming; exit != nullptr;) {
         BlockExit* next = exit->next_incoming;
-        memory_.patch_jump(exit->jump, exit->stub);
-        if (exit->guard != nullptr) memory_.patch_imm32(exit->guard, no_page_instance);
         exit->to = nullptr;
+        aim(*exit);
+        if (exit->guard != nullptr) memory_.patch_imm32(exit->guard, no_page_instance);
         exit->next_incoming = nullptr;
         exit = next;
     }

@@ -55,6 +55,18 @@ public:
     void patch_jump(HostCode site, HostCode target) noexcept {
         store32(site, static_cast<std::uint32_t>(static_cast<std::int32_t>(target - (site + 4))));
     }
+    // The same for a JMP: where it would go to what lies behind it anyway, it becomes a NOP.
+    void patch_jmp(HostCode site, HostCode target) noexcept {
+        if (target == site + 4) {
+            store8(site - 1, 0x0f);  // nop [rax + rax]
+            store32(site, 0x0000441f);
+        } else {
+            store8(site - 1, 0xe9);
+            patch_jump(site, target);
+        }
+    }
+    // Of the conditional jump with its displacement at `site`.
+    void invert_condition(HostCode site) noexcept { writable_[offset_of(site - 1)] ^= std::byte{1}; }
     void patch_imm32(HostCode site, std::uint32_t imm) noexcept { store32(site, imm); }
 
     // A record that lives until reset().
@@ -87,6 +99,9 @@ private:
           cold_{code_size / 2, code_size} {}
     Region& region_of(Part part) { return part == Part::Hot ? hot_ : cold_; }
     const Region& region_of(Part part) const { return part == Part::Hot ? hot_ : cold_; }
+    void store8(HostCode site, unsigned v) noexcept {
+        writable_[offset_of(site)] = static_cast<std::byte>(v);
+    }
     void store32(HostCode site, std::uint32_t v) noexcept {
         // Aligned or not, x86 makes this visible as a whole unless it straddles a cache line; the only reader
         // is the thread that stores.

@@ -28,7 +28,8 @@ Lowering::Lowering(CodeMemory& memory, const Thunks& thunks, Block& block,
       fault_points_{fault_points},
       as_{memory.assemble(CodeMemory::Part::Hot)},
       counted_{settings.counted},
-      trace_heat_{settings.trace_heat} {}
+      trace_heat_{settings.trace_heat},
+      indirect_entry_{settings.indirect_entry} {}
 
 void Lowering::lower(std::span<Instruction> instructions, const AccessGroups& groups, std::uint32_t live_in,
                      const Edges& edges) {
@@ -49,32 +50,73 @@ void Lowering::lower(std::span<Instruction> instructions, const AccessGroups& gr
     const Instruction& last = instructions.back();
     CHECK(last.follow == Follow::Nothing, "a trace goes on behind its end");
     if (!ends_block(last.kind)) exit_to(last, last.next_rip(), edges.next_live, block_.mode);
-    host_entry_stub();
     block_.code_end = as_.here();
     memory_.take(CodeMemory::Part::Hot, as_.size());
     as_ = memory_.assemble(CodeMemory::Part::Cold);
     block_.cold_begin = as_.here();
+    other_entry();
     side_exits();
     cold_stubs();
     block_.cold_end = as_.here();
     memory_.take(CodeMemory::Part::Cold, as_.size());
 }
 
+// Where flags are wanted in the host's, the way in that has them there comes first, as most come that way;
+// where a check would destroy them at once, saving them is in front. A way in that would be in the way comes
+// later.
 void Lowering::prologue(std::span<const Instruction> instructions, std::uint32_t live_in) {
     block_.live_in = live_in;
-    in_host_ = false;
-    in_frame_ = true;
     bool in_host = block_.tail_page_id == no_page_instance && begins_with_flags(instructions, live_in);
-    if (!in_host) as_.align(16);
-    block_.frame_entry = as_.here();
+    if (indirect_entry_ || block_.trace) as_.align(16);
+    if (indirect_entry_) {
+        block_.indirect_entry = as_.here();
+        emit_indirect_entry(as_, thunks_, block_, counted_);
+    }
+    block_.code_begin = as_.here();
     if (in_host) {
-        need_flags();
-        in_frame_ = false;  // through the other entry they are in the host only
+        if (indirect_entry_) {
+            block_.frame_entry = as_.here();
+            restore_flags();
+        }
         block_.host_entry = as_.here();
-    } else if (live_in == 0) {
-        block_.host_entry = block_.frame_entry;
+        in_host_ = true;
+        in_frame_ = false;
+    } else {
+        if (live_in != 0 && !indirect_entry_) {
+            block_.host_entry = as_.here();
+            keep_flags(live_in);
+        }
+        block_.frame_entry = as_.here();
+        if (live_in == 0) block_.host_entry = as_.here();
+        in_host_ = false;
+        in_frame_ = true;
     }
     if (counted_) count(static_cast<int>(instructions.size()));
+}
+
+void Lowering::keep_flags(std::uint32_t live) {
+    in_host_ = true;
+    in_frame_ = false;
+    save_flags(live);
+}
+
+void Lowering::restore_flags() {
+    in_host_ = false;
+    in_frame_ = true;
+    need_flags();
+}
+
+// The way in that the prologue has left out.
+void Lowering::other_entry() {
+    if (block_.host_entry == nullptr) {
+        block_.host_entry = as_.here();
+        keep_flags(block_.live_in);
+        as_.jmp(block_.frame_entry);
+    } else if (block_.frame_entry == nullptr) {
+        block_.frame_entry = as_.here();
+        restore_flags();
+        as_.jmp(block_.host_entry);
+    }
 }
 
 void Lowering::count(int instructions) {
@@ -82,16 +124,6 @@ void Lowering::count(int instructions) {
     as_.load(scratch1, counter);
     as_.lea(scratch1, Mem{.base = scratch1, .disp = instructions});
     as_.store(counter, scratch1);
-}
-
-// Entered with flags in the host, but the body wants them in the frame.
-void Lowering::host_entry_stub() {
-    if (block_.host_entry != nullptr) return;
-    block_.host_entry = as_.here();
-    in_host_ = true;
-    in_frame_ = false;
-    save_flags(block_.live_in);
-    as_.jmp(block_.frame_entry);
 }
 
 void Lowering::one(const Instruction& i, const Edges& edges) {
@@ -153,9 +185,7 @@ void Lowering::cold_stubs() {
             if (jump != nullptr) memory_.patch_jump(jump, as_.here());
         }
         if (stub.save_flags) {
-            in_host_ = true;
-            in_frame_ = false;
-            save_flags(static_cast<std::uint32_t>(RFLAGS::Arithmetic));
+            keep_flags(static_cast<std::uint32_t>(RFLAGS::Arithmetic));
         }
         if (stub.record == nullptr) {
             if (counted_) as_.store32_imm(engine_field(offsetof(EngineFrame, live_flags)), stub.poll_live);

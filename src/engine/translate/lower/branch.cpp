@@ -42,7 +42,8 @@ void Lowering::poll(std::uint64_t rip, std::uint32_t live, unsigned remaining) {
     clobber_flags();
 }
 
-void Lowering::exit_to(const Instruction& i, std::uint64_t target, std::uint32_t live, AccessMode mode) {
+BlockExit* Lowering::exit_to(const Instruction& i, std::uint64_t target, std::uint32_t live,
+                             AccessMode mode) {
     if (is_plain_exit(i, target)) {
         bool flags_in_host = in_host_ && live != 0;
         BlockExit* exit = new_exit(target, mode, flags_in_host);
@@ -50,7 +51,7 @@ void Lowering::exit_to(const Instruction& i, std::uint64_t target, std::uint32_t
         exit->jump = as_.address(as_.jmp());
         cold_.push_back(
             {.jumps = {exit->jump}, .record = exit, .exit = exit, .save_flags = flags_in_host && !in_frame_});
-        return;
+        return exit;
     }
     save_flags(live);
     if (target <= i.rip || went_back_) poll(target, live, 0);
@@ -67,6 +68,7 @@ void Lowering::exit_to(const Instruction& i, std::uint64_t target, std::uint32_t
     }
     exit->jump = as_.address(as_.jmp());
     cold_.push_back({.jumps = {exit->jump, missed}, .record = exit, .exit = exit});
+    return exit;
 }
 
 void Lowering::jump_direct(const Instruction& i, const Edges& edges) {
@@ -79,11 +81,14 @@ void Lowering::jump_conditional(const Instruction& i, const Edges& edges) {
     need_flags();
     std::uint64_t target = i.branch_target();
     bool in_frame = in_frame_;
+    BlockExit* taken = nullptr;
     if (is_plain_exit(i, target)) {
         bool flags_in_host = edges.taken_live != 0;
         BlockExit* exit = new_exit(target, block_.mode, flags_in_host);
         exit->live = edges.taken_live;
         exit->jump = as_.address(as_.jcc(condition_of(i)));
+        exit->conditional = true;
+        taken = exit;
         cold_.push_back(
             {.jumps = {exit->jump}, .record = exit, .exit = exit, .save_flags = flags_in_host && !in_frame});
     } else {
@@ -93,7 +98,10 @@ void Lowering::jump_conditional(const Instruction& i, const Edges& edges) {
         in_host_ = true;
         in_frame_ = in_frame;
     }
-    exit_to(i, i.next_rip(), edges.next_live, block_.mode);
+    BlockExit* next = exit_to(i, i.next_rip(), edges.next_live, block_.mode);
+    if (taken == nullptr || !is_plain_exit(i, i.next_rip())) return;
+    taken->sibling = next;
+    next->sibling = taken;
 }
 
 void Lowering::go_indirect(const Instruction& i, std::int32_t stack_moved) {

@@ -47,6 +47,7 @@ public:
     struct Settings {
         bool counted = false;         // see Options
         std::uint8_t trace_heat = 0;  // of exits that close loops; zero: no traces
+        bool indirect_entry = false;  // in front of the block
     };
     Lowering(CodeMemory& memory, const Thunks& thunks, Block& block, std::vector<FaultPoint>& fault_points,
              Settings settings);
@@ -87,7 +88,9 @@ private:
     void prologue(std::span<const Instruction> instructions, std::uint32_t live_in);
     void one(const Instruction& i, const Edges& edges);
     void cold_stubs();
-    void host_entry_stub();
+    void other_entry();
+    void keep_flags(std::uint32_t live);  // they are in the host's only
+    void restore_flags();                 // they are in the frame only
 
     // --- flags.cpp
     void save_flags(std::uint32_t live);  // before something that destroys host flags; uses scratch1
@@ -150,7 +153,7 @@ private:
     static std::int32_t popped_by(const Instruction& i);
     // Target in scratch0, flags saved; `stack_moved`: what the instruction has added to rsp already.
     void go_indirect(const Instruction& i, std::int32_t stack_moved);
-    void exit_to(const Instruction& i, std::uint64_t target, std::uint32_t live, AccessMode mode);
+    BlockExit* exit_to(const Instruction& i, std::uint64_t target, std::uint32_t live, AccessMode mode);
     // Needs neither a guard nor a poll.
     bool is_plain_exit(const Instruction& i, std::uint64_t target) const {
         return same_page(target) && target > i.rip && !went_back_;
@@ -197,6 +200,7 @@ private:
     std::vector<SideExit> side_exits_;
     bool counted_;
     std::uint8_t trace_heat_;
+    bool indirect_entry_;
     unsigned remaining_ = 0;  // instructions from the one being lowered to the block's end
     bool in_host_ = false;
     bool in_frame_ = true;

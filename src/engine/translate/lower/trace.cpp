@@ -28,6 +28,7 @@ void Lowering::leave_trace(const Instruction& i, HostCode jump, std::uint64_t ta
     BlockExit* exit = new_exit(target, block_.mode, flags_in_host);
     exit->live = i.exit_live;
     exit->jump = jump;
+    exit->conditional = true;
     cold_.push_back(
         {.jumps = {jump}, .record = exit, .exit = exit, .save_flags = flags_in_host && !in_frame_});
 }

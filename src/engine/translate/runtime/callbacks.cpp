@@ -91,7 +91,10 @@ Onward indirect_missed(Vcpu& vcpu, Callback&, std::uint64_t target) noexcept {
     vcpu.rip = target;
     if (EngineFrame::of(vcpu).limit_reached()) return leave(vcpu, Leave::Lookup);
     Block* block = translator.find(vcpu);
-    if (block == nullptr) return leave(vcpu, Leave::Translate);
+    if (block == nullptr) {
+        EngineFrame::of(vcpu).reached_indirectly = true;
+        return leave(vcpu, Leave::Translate);
+    }
     translator.remember_indirect(vcpu, *block);
     if (vcpu.attention.load(std::memory_order_relaxed) != 0) return leave(vcpu, Leave::Attention);
     return {block->frame_entry, 0};

@@ -58,7 +58,8 @@ struct EngineFrame {
     std::array<std::uint64_t, 16>
         distance{};           // per access group of the running block: host address minus base register
     Variant leave_variant{};  // with Leave::Translate: of the block that is wanted
-    bool faulted = false;     // with Leave::Step: a host signal has stopped the instruction half way
+    bool reached_indirectly = false;   // with Leave::Translate: by an indirect branch
+    bool faulted = false;              // with Leave::Step: a host signal has stopped the instruction half way
     std::uint32_t branch_record = 0;   // the Site of the last indirect branch, as an offset among the records
     std::uint32_t component_mask = 0;  // of an XSAVE or XRSTOR on its way
     std::uint32_t spins = 0;           // PAUSEs, with Options::yields_in_spins

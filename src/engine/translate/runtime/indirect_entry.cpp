@@ -5,12 +5,7 @@
 
 namespace undercroft::translate {
 
-HostCode make_indirect_entry(CodeMemory& memory, const Thunks& thunks, const Block& block, bool counted) {
-    constexpr std::size_t room = 128;
-    if (memory.code_left() < room) return nullptr;
-    Assembler as = memory.assemble(CodeMemory::Part::Hot);
-    as.align(16);
-    HostCode entry = as.here();
+void emit_indirect_entry(Assembler& as, const Thunks& thunks, const Block& block, bool counted) {
     if (Assembler::fits_int32(block.rip)) {
         as.alu_imm(Alu::Cmp, scratch0, static_cast<std::int32_t>(block.rip));
     } else {
@@ -27,6 +22,15 @@ HostCode make_indirect_entry(CodeMemory& memory, const Thunks& thunks, const Blo
         as.alu(Alu::Cmp, scratch1, engine_field(offsetof(EngineFrame, instruction_limit)));
         as.bind_to(as.jcc(Condition::GE), thunks.attention);
     }
+}
+
+HostCode make_indirect_entry(CodeMemory& memory, const Thunks& thunks, const Block& block, bool counted) {
+    constexpr std::size_t room = 128;
+    if (memory.code_left() < room) return nullptr;
+    Assembler as = memory.assemble(CodeMemory::Part::Hot);
+    as.align(16);
+    HostCode entry = as.here();
+    emit_indirect_entry(as, thunks, block, counted);
     as.jmp(block.frame_entry);
     PerfMap::add(entry, as.here(), "_entry", block.mode, block.rip);
     memory.take(CodeMemory::Part::Hot, as.size());

@@ -36,8 +36,10 @@ struct ThunkRecords {
 Thunks make_thunks(CodeMemory& memory, ThunkRecords& records);
 
 // What the jump cache holds for a block: verifies that r10 is its address and that the page still is its
-// page, polls (the limit of instructions, too, if they are `counted`), and goes on at frame_entry. Made when
-// first wanted. General registers only. Null: no room.
+// page, polls (the limit of instructions, too, if they are `counted`), and goes on at frame_entry. A block
+// that is made because an indirect branch leads to it has it in front; for others it is made when first
+// wanted, which needs general registers only. Null: no room.
+void emit_indirect_entry(Assembler& as, const Thunks& thunks, const Block& block, bool counted);
 HostCode make_indirect_entry(CodeMemory& memory, const Thunks& thunks, const Block& block, bool counted);
 
 }  // namespace undercroft::translate

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace undercroft::translate {
 namespace {
@@ -276,10 +277,14 @@ Block* Translator::make_block(const Vcpu& vcpu, std::span<Instruction> instructi
         groups = merge_accesses(instructions);
     else
         for (Instruction& i : instructions) i.group = -1;
-    Lowering::Settings settings{.counted = options_.counted, .trace_heat = options_.trace_heat};
+    EngineFrame& frame = EngineFrame::of(vcpu_);
+    bool indirect = std::exchange(frame.reached_indirectly, false) && block->variant == Variant::Merged;
+    Lowering::Settings settings{
+        .counted = options_.counted, .trace_heat = options_.trace_heat, .indirect_entry = indirect};
     Lowering{*memory_, thunks_, *block, fault_points_, settings}.lower(instructions, groups, live_in, edges);
     cache_.add(block);
-    PerfMap::add(block->frame_entry, block->code_end, block->trace ? "_trace" : "", block->mode, block->rip);
+    if (indirect) cache_.remember_indirect(frame, *block);
+    PerfMap::add(block->code_begin, block->code_end, block->trace ? "_trace" : "", block->mode, block->rip);
     PerfMap::add(block->cold_begin, block->cold_end, "_cold", block->mode, block->rip);
     guest_instructions_ += instructions.size();
     return block;
