@@ -73,7 +73,10 @@ Onward exit_taken(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept {
         return leave(vcpu, Leave::Translate, &exit);
     }
     if (exit.heat != 0 && !block->trace) {  // not linked until then, so that it comes by here
-        if (exit.heat == 1) return leave(vcpu, Leave::Translate, &exit);
+        if (exit.heat == 1) {
+            frame.live_flags = exit.live;
+            return leave(vcpu, Leave::Translate, &exit);
+        }
         --exit.heat;
         return {block->frame_entry, 0};
     }
