@@ -21,7 +21,7 @@ TEST(Processors, AllOfThemRunPrograms) {
     NEED_GUEST(Image::Plain);
     int cpus = std::stoi(setting("UNDERCROFT_CPUS", "2"));
     std::vector<std::string> arguments = run_script("shell");
-    arguments.push_back("--stats");
+    arguments.emplace_back("--stats");
     GuestProcess guest{arguments};
     ASSERT_TRUE(guest.wait_for("undercroft: init reached at ", patience(60))) << CONSOLE(guest);
     ASSERT_TRUE(guest.wait_for("# ", patience(30))) << CONSOLE(guest);

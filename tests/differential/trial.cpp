@@ -38,8 +38,8 @@ void describe_memory(std::ostringstream& text, const Image& bare, const Guest& g
     unsigned told = 0;
     for (unsigned n = 0; n < frame_count; ++n) {
         for (std::size_t at = 0; at < page && told < 8; ++at) {
-            unsigned one = static_cast<unsigned>(bare[n][at]);
-            unsigned other = static_cast<unsigned>(guest.frame(n)[at]);
+            auto one = static_cast<unsigned>(bare[n][at]);
+            auto other = static_cast<unsigned>(guest.frame(n)[at]);
             if (one == other) continue;
             text << "#   frame " << std::dec << n << " + 0x" << std::hex << at << ": " << one << " bare, "
                  << other << " " << engine << "\n";
