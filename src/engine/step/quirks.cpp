@@ -65,12 +65,18 @@ void set_loop_condition(const ZydisDecodedInstruction& source, bool amd, Instruc
 
 }  // namespace
 
-// AMD's UD0 and UD1 have no ModRM byte.
+// AMD's UD0 and UD1 have no ModRM byte, and it knows nothing of 0F A6 and 0F A7, VIA's PadLock.
 bool is_undefined_so_far(std::span<const std::uint8_t> bytes, bool amd) {
     std::size_t at = 0;
     while (at < bytes.size() && is_prefix(bytes[at])) ++at;
     if (!amd || at + 2 > bytes.size() || bytes[at] != 0x0f) return false;
-    return bytes[at + 1] == 0xb9 || bytes[at + 1] == 0xff;
+    switch (bytes[at + 1]) {
+        case 0xa6:
+        case 0xa7:
+        case 0xb9:
+        case 0xff: return true;
+        default: return false;
+    }
 }
 
 bool apply_quirks(const ZydisDecodedInstruction& source, bool amd, Instruction& out) {
