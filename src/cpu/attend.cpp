@@ -42,9 +42,9 @@ Attended attend(Vcpu& vcpu) noexcept {
 
 Attended attend_to(Vcpu& vcpu, std::uint32_t bits) noexcept {
     if ((bits & Attention::Notice) != 0) vcpu.mmu->code_pages().serve();
+    if (vcpu.activity == Activity::WaitForSipi) bits &= ~Attention::Nmi;  // it takes none, then or later
     if ((bits & Attention::Start) != 0) take_start_requests(vcpu);
-    // Who waits for a start-up IPI takes nothing else, and keeps nothing for later.
-    if ((bits & Attention::Nmi) != 0 && vcpu.activity != Activity::WaitForSipi) vcpu.pending_nmi = 1;
+    if ((bits & Attention::Nmi) != 0) vcpu.pending_nmi = 1;
     if ((bits & Attention::Interrupt) != 0) vcpu.pending_interrupt = 1;
     if (vcpu.activity == Activity::Shutdown || vcpu.activity == Activity::WaitForSipi) return state_of(vcpu);
 

@@ -172,5 +172,38 @@ TEST_F(Attend, WaitingForSipiTakesNoInterrupt) {
     EXPECT_EQ(vcpu.seg(SegmentName::CS).base, 0x9a000u) << "ignored by a running processor";
 }
 
+TEST_F(Attend, InitAndStartUpInOneGo) {
+    request_init(vcpu);
+    request_start_up(vcpu, 0x12);
+    request_start_up(vcpu, 0x34);
+    EXPECT_EQ(attend(vcpu), Attended::Continue);
+    EXPECT_EQ(vcpu.seg(SegmentName::CS).base, 0x12000u) << "the first counts";
+    EXPECT_EQ(vcpu.paging.cr0 & CR0::PE, 0u);
+    request_start_up(vcpu, 0x34);
+    EXPECT_EQ(attend(vcpu), Attended::Continue);
+    EXPECT_EQ(vcpu.seg(SegmentName::CS).base, 0x12000u) << "it runs";
+    request_start_up(vcpu, 0x34);
+    request_init(vcpu);
+    EXPECT_EQ(attend(vcpu), Attended::Halted) << "a start-up IPI from before INIT is void";
+}
+
+TEST_F(Attend, NmiBetweenInitAndStartUpIsLost) {
+    request_nmi(vcpu);  // also one from before
+    request_init(vcpu);
+    request_nmi(vcpu);
+    request_start_up(vcpu, 0x12);
+    EXPECT_EQ(attend(vcpu), Attended::Continue);
+    EXPECT_EQ(vcpu.rip, 0u) << "not in the handler";
+    EXPECT_EQ(vcpu.pending_nmi, 0);
+    request_init(vcpu);
+    EXPECT_EQ(attend(vcpu), Attended::Halted);
+    request_nmi(vcpu);
+    EXPECT_EQ(attend(vcpu), Attended::Halted);
+    request_start_up(vcpu, 0x12);
+    EXPECT_EQ(attend(vcpu), Attended::Continue);
+    EXPECT_EQ(vcpu.rip, 0u);
+    EXPECT_EQ(vcpu.pending_nmi, 0);
+}
+
 }  // namespace
 }  // namespace undercroft::test

@@ -45,6 +45,7 @@ bool return_in_real_mode(Vcpu& vcpu, OperandSize size, Trap& trap) noexcept {
 }  // namespace
 
 bool iret(Vcpu& vcpu, OperandSize size, Trap& trap) noexcept {
+    vcpu.mmu->serialise();
     vcpu.nmi_blocked = 0;
     notice_pending_events(vcpu);
     if (!protected_mode(vcpu)) return return_in_real_mode(vcpu, size, trap);

@@ -10,6 +10,7 @@ namespace undercroft {
 
 bool cpuid(Vcpu& vcpu, Trap& trap) noexcept {
     static_cast<void>(trap);
+    vcpu.mmu->serialise();
     auto leaf = static_cast<std::uint32_t>(vcpu.reg(Gpr::Rax));
     auto subleaf = static_cast<std::uint32_t>(vcpu.reg(Gpr::Rcx));
     CpuidResult result = vcpu.cpuid->query(vcpu, leaf, subleaf);

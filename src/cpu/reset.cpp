@@ -76,7 +76,14 @@ constexpr std::uint32_t start_up_request = 1u << 9;
 
 void request_init(Vcpu& vcpu) noexcept {
     vcpu.start_requests.store(init_request, std::memory_order_release);
+    vcpu.attention.fetch_and(~Attention::Nmi, std::memory_order_relaxed);
     vcpu.request(Attention::Start);
+}
+
+void request_nmi(Vcpu& vcpu) noexcept {
+    std::uint32_t waiting = vcpu.start_requests.load(std::memory_order_relaxed);
+    bool ignored = (waiting & (init_request | start_up_request)) == init_request;
+    if (!ignored) vcpu.request(Attention::Nmi);
 }
 
 void request_start_up(Vcpu& vcpu, std::uint8_t vector) noexcept {

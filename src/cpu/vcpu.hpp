@@ -152,10 +152,12 @@ struct alignas(4096) Vcpu {
 // (SDM vol. 3A table 9-1).
 void reset(Vcpu& vcpu);
 
-// Any thread: the vCPU is to do so between two instructions. An INIT makes start-up IPIs from before void; of
-// several start-up IPIs the first counts.
+// Any thread, one at a time: the vCPU is to do so between two instructions. An INIT makes start-up IPIs from
+// before void; of several start-up IPIs the first counts.
 void request_init(Vcpu& vcpu) noexcept;
 void request_start_up(Vcpu& vcpu, std::uint8_t vector) noexcept;
+// Between INIT and start-up a vCPU takes no NMI and keeps none for later.
+void request_nmi(Vcpu& vcpu) noexcept;
 // By the owner, when Attention::Start is set. After INIT a vCPU waits for a start-up IPI.
 void take_start_requests(Vcpu& vcpu) noexcept;
 

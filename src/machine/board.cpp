@@ -59,7 +59,7 @@ void Board::deliver(const InterruptMessage& message, LocalApic& target) {
     switch (message.delivery_mode) {
         case DeliveryMode::Fixed:
         case DeliveryMode::LowestPriority: target.accept(message.vector, message.trigger_mode); break;
-        case DeliveryMode::NMI: outputs_.attention(target.id(), Attention::Nmi); break;
+        case DeliveryMode::NMI: outputs_.nmi(target.id()); break;
         case DeliveryMode::INIT:
             if (target.id() == 0) {
                 outputs_.reset();

@@ -32,6 +32,7 @@ public:
     struct Outputs {
         std::function<void(unsigned processor, std::uint32_t bits)> attention;  // see cpu/vcpu.hpp
         std::function<void(unsigned processor)> timer_changed;
+        std::function<void(unsigned processor)> nmi;
         std::function<void(unsigned processor)> init;  // never the boot processor
         std::function<void(unsigned processor, std::uint8_t vector)> start_up;
         std::function<void()> power_off;

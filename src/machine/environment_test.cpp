@@ -42,6 +42,7 @@ struct EnvironmentTest : testing::Test {
                 input,
                 {.attention = [this](unsigned, std::uint32_t bits) { vcpu->request(bits); },
                  .timer_changed = [this](unsigned) { events += "timer "; },
+                 .nmi = [this](unsigned processor) { events += fmt::format("nmi {} ", processor); },
                  .init = [this](unsigned processor) { events += fmt::format("init {} ", processor); },
                  .start_up =
                      [this](unsigned processor, std::uint8_t vector) {

@@ -73,6 +73,7 @@ Board::Outputs Machine::board_outputs() {
     return {.attention = [this](unsigned processor,
                                 std::uint32_t bits) { processors_[processor]->request(bits); },
             .timer_changed = [this](unsigned processor) { processors_[processor]->timer_changed(); },
+            .nmi = [this](unsigned processor) { processors_[processor]->nmi(); },
             .init = [this](unsigned processor) { processors_[processor]->init(); },
             .start_up = [this](unsigned processor,
                                std::uint8_t vector) { processors_[processor]->start_up(vector); },

@@ -65,6 +65,10 @@ public:
         vcpu_->request(attention);
         halt_.wake();
     }
+    void nmi() {
+        request_nmi(*vcpu_);
+        halt_.wake();
+    }
     void init() {
         request_init(*vcpu_);
         halt_.wake();

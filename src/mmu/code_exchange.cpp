@@ -4,11 +4,12 @@
 
 #include "mmu/code_notice.hpp"
 #include "mmu/code_pages.hpp"
+#include "mmu/full_fence.hpp"
 
 namespace undercroft {
 
 void CodeExchange::tell_written(unsigned writer, std::uint64_t pfn, std::uint64_t mask) noexcept {
-    std::atomic_thread_fence(std::memory_order_seq_cst);
+    full_fence();
     std::uint64_t others = owners(pfn) & ~(1ull << writer);
     for (; others != 0; others &= others - 1) {
         auto other = static_cast<unsigned>(__builtin_ctzll(others));

@@ -11,6 +11,7 @@
 #pragma once
 
 #include "mmu/code_exchange.hpp"
+#include "mmu/full_fence.hpp"
 #include "mmu/zeroed_array.hpp"
 #include "x86/address.hpp"
 
@@ -89,7 +90,7 @@ public:
     void about_to_read(GuestPhysical address, std::uint64_t length) noexcept {
         if (exchange_ == nullptr || address.page() >= page_limit_) return;
         set(address.page(), granules(address.page()) | mask_of(address.page_offset(), length));
-        std::atomic_thread_fence(std::memory_order_seq_cst);
+        full_fence();
     }
     // Between two instructions, when the attention word asks for it.
     void serve() {
@@ -122,7 +123,7 @@ public:
     void wrote(GuestPhysical address, std::uint64_t length) noexcept {
         if (write_observer_ != nullptr) [[unlikely]]
             write_observer_->wrote(address, length);
-        if (exchange_ != nullptr) std::atomic_thread_fence(std::memory_order_seq_cst);
+        if (exchange_ != nullptr) full_fence();
         if (holds_code(address.page()) || address.page_offset() + length > 4096)
             wrote_slowly(address, length);
     }

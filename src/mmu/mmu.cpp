@@ -84,7 +84,7 @@ void Mmu::finish(GuestVirtual address, Access access, AccessMode mode, std::uint
 
 // Another vCPU that makes the page code looks for who may write it after it has entered itself as an owner.
 bool Mmu::became_code_meanwhile(std::uint64_t pfn) noexcept {
-    std::atomic_thread_fence(std::memory_order_seq_cst);
+    full_fence();
     if (!code_pages_.holds_code(pfn)) return false;
     book_.drop_writes(pfn);
     return true;
@@ -119,6 +119,7 @@ bool Mmu::addressable(GuestVirtual address) const noexcept {
 }
 
 void Mmu::flush_all() noexcept {
+    serialise();
     statistics_.flushes_all++;
     second_level_.select(state_.pcid());  // CR4.PCIDE may have changed
     second_level_.flush_all();
@@ -149,12 +150,14 @@ void Mmu::flush_address_space(unsigned pcid) noexcept {
 
 // The software TLB and the translator's shortcuts know of one address space only.
 void Mmu::leave_address_space() noexcept {
+    serialise();
     walk_.flush();
     book_.flush_non_global();
     if (flush_observer_) flush_observer_->flushed_non_global();
 }
 
 void Mmu::flush_page(GuestVirtual address) noexcept {
+    serialise();
     statistics_.flushes_page++;
     using Size = LargePages::Size;
     std::uint64_t start = page_of(address);

@@ -11,6 +11,7 @@
 
 #include "memory/guest_memory.hpp"
 #include "mmu/code_pages.hpp"
+#include "mmu/full_fence.hpp"
 #include "mmu/large_pages.hpp"
 #include "mmu/page_walk.hpp"
 #include "mmu/paging_state.hpp"
@@ -122,6 +123,10 @@ public:
     bool may_grant_write(std::uint64_t pfn) const noexcept override;
 
     void set_flush_observer(FlushObserver* observer) noexcept { flush_observer_ = observer; }
+    // A serialising instruction: others see its vCPU's writes before what comes behind it. Flushes do, too.
+    void serialise() noexcept {
+        if (code_pages_.is_shared()) full_fence();
+    }
     CodePages& code_pages() noexcept { return code_pages_; }
     GuestMemory& memory() noexcept { return memory_; }
     DeviceMemory& devices() noexcept { return *devices_; }

@@ -4,8 +4,10 @@
 #include "cpu/instructions.hpp"
 #include "engine/step/operand.hpp"
 #include "engine/step/table.hpp"
+#include "mmu/full_fence.hpp"
 
 #include <Zydis/Mnemonic.h>
+#include <sched.h>
 
 namespace undercroft {
 namespace {
@@ -20,11 +22,28 @@ Outcome plain(Context& context) {
 
 Outcome nothing(Context&) { return Outcome::Next; }
 
+// Between this vCPU's accesses to guest memory, as others see them.
+Outcome fence(Context&) {
+    full_fence();
+    return Outcome::Next;
+}
+
+// What a spinning vCPU waits for may have to run on this host processor first: another vCPU.
+void let_others_run(const Vcpu& vcpu) {
+    if (!vcpu.mmu->code_pages().is_shared()) return;
+    constexpr unsigned patience = 64;
+    thread_local unsigned spins = 0;
+    if (++spins % patience == 0) sched_yield();
+}
+
 // F3 90 with REX.B is XCHG r8, rAX, as 90 with it is.
 Outcome pause(Context& context) {
     const Instruction& instruction = context.instruction;
     bool rex_b = context.is_64bit() && (instruction.bytes[instruction.length - 2u] & 0xf1) == 0x41;
-    if (!rex_b) return Outcome::Next;
+    if (!rex_b) {
+        let_others_run(context.vcpu);
+        return Outcome::Next;
+    }
     std::uint64_t& rax = context.vcpu.reg(Gpr::Rax);
     std::uint64_t& r8 = context.vcpu.reg(Gpr::R8);
     std::uint64_t value = rax;
@@ -105,8 +124,8 @@ constexpr TableEntry entries[] = {
     {ZYDIS_MNEMONIC_NOP, nothing},
     {ZYDIS_MNEMONIC_PAUSE, pause},
     {ZYDIS_MNEMONIC_LFENCE, nothing},
-    {ZYDIS_MNEMONIC_MFENCE, nothing},
-    {ZYDIS_MNEMONIC_SFENCE, nothing},
+    {ZYDIS_MNEMONIC_MFENCE, fence},
+    {ZYDIS_MNEMONIC_SFENCE, fence},
     {ZYDIS_MNEMONIC_ENDBR32, nothing},
     {ZYDIS_MNEMONIC_ENDBR64, nothing},
     {ZYDIS_MNEMONIC_PREFETCH, nothing},

@@ -61,6 +61,8 @@ void set_gate(u64 vector, unsigned ist, unsigned dpl, GateType type) {
     set_gate_raw(vector, low, entry >> 32);
 }
 
+TableRegisterImage idt_register() { return {sizeof idt - 1, address(idt)}; }
+
 void set_up_processor() {
     gdt[2] = 0x00af9b000000ffff;
     gdt[3] = 0x00cf93000000ffff;
@@ -85,7 +87,7 @@ void set_up_processor() {
     set_gate(static_cast<u64>(Vector::NMI), 2, 0);
     set_gate(static_cast<u64>(Vector::DF), 3, 0);
     for (u64 vector = 0x80; vector < 0x90; ++vector) set_gate(vector, 1, 3);
-    lidt({sizeof idt - 1, address(idt)});
+    lidt(idt_register());
 
     write_cr0(CR0::PG | CR0::WP | CR0::NE | CR0::ET | CR0::MP | CR0::PE);
     write_cr4(CR4::PAE | CR4::PGE | CR4::OSFXSR | CR4::OSXMMEXCPT | CR4::DE);

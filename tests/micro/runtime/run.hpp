@@ -75,6 +75,7 @@ extern TaskState task_state;
 
 // Builds GDT, TSS, IDT, SYSCALL MSRs and control registers; called once by runtime_main.
 void set_up_processor();
+TableRegisterImage idt_register();  // for other processors
 
 Outcome run(const void* code, Registers registers = {}, Ring ring = Ring::Kernel);
 
