@@ -71,6 +71,18 @@ bool reads_perhaps(const Decoded& i, const Vcpu& vcpu) {
     return address_of(i, *operand, vcpu) % page > page - 16;
 }
 
+// The page of the exit is code of the bare runner there and of the guest's kernel here.
+bool reads_exit(const Decoded& i, const Vcpu& vcpu) {
+    for (unsigned n = 0; n < i.raw.operand_count; ++n) {
+        const auto& operand = i.operand[n];
+        if (operand.type != ZYDIS_OPERAND_TYPE_MEMORY || operand.mem.type == ZYDIS_MEMOP_TYPE_AGEN) continue;
+        std::uint64_t first = address_of(i, operand, vcpu);
+        std::uint64_t last = first + std::max(operand.size / 8, 1) - 1;
+        if (is_exit(first & ~(page - 1)) || is_exit(last & ~(page - 1))) return true;
+    }
+    return false;
+}
+
 }  // namespace
 
 void Judge::begin(Sequence& sequence) {
@@ -95,6 +107,10 @@ void Judge::follow_flags(const Decoded& i) {
     undefined_before_ = undefined_;
     if (i.raw.cpu_flags == nullptr) return;
     const auto& flags = *i.raw.cpu_flags;
+    // A fault of a repeated comparison shows the flags of the last element or, behind many equal ones, those
+    // from before the instruction.
+    bool repeated = i.has(ZYDIS_ATTRIB_HAS_REPE) || i.has(ZYDIS_ATTRIB_HAS_REPNE);
+    if (repeated && i.raw.meta.category == ZYDIS_CATEGORY_STRINGOP) undefined_before_ |= flags.modified;
     if (!writes_conditionally(i)) undefined_ &= ~(flags.modified | flags.set_0 | flags.set_1);
     undefined_ |= flags.undefined;
 }
@@ -203,7 +219,8 @@ bool Judge::allows(Guest& guest) {
     if (left_out(decoded) != nullptr || reads_undefined(decoded)) return false;
     int form = forms_.find(decoded);
     if (form >= 0 && counts_ != nullptr) ++counts_[form];
-    if (reads_perhaps(decoded, vcpu) || overwrites_itself(decoded, vcpu) || reads_ignored(decoded, guest))
+    if (reads_exit(decoded, vcpu) || reads_perhaps(decoded, vcpu) || overwrites_itself(decoded, vcpu) ||
+        reads_ignored(decoded, guest))
         return false;
     follow_flags(decoded);
     return ignore_pointers(decoded, guest);
