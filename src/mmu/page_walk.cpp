@@ -121,9 +121,9 @@ PageWalk::Outcome PageWalk::descend(GuestVirtual address, Path& path, std::uint3
     std::uint64_t reserved = AbovePhysical::mask<std::uint64_t>() | (state_.no_execute() ? 0 : PageEntry::XD);
     for (unsigned level = path.top;; level--) {
         std::uint64_t offset = (address.value() >> (12 + 9 * level) & 0x1ff) * sizeof(std::uint64_t);
-        path.entry[level] = reinterpret_cast<std::uint64_t*>(path.host + offset);
+        path.entry[level] = path.host ? reinterpret_cast<std::uint64_t*>(path.host + offset) : nullptr;
         path.physical[level] = path.table + offset;
-        std::uint64_t value = path.host ? load(*path.entry[level]) : ~0ull;
+        std::uint64_t value = path.host ? load(*path.entry[level]) : ~0ull;  // reserved bits: it faults
         path.value[level] = value;
         if ((value & PageEntry::P) == 0) {
             error = 0;

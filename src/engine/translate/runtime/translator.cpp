@@ -186,7 +186,6 @@ std::uint32_t Translator::peek_live(const Vcpu& vcpu, std::uint64_t target, Acce
     return live | (every_flag & ~killed);
 }
 
-// NOLINTNEXTLINE(readability-function-size): the steps of a translation in their order
 Block* Translator::translate(Vcpu& vcpu, bool& step_instead, Variant variant) {
     step_instead = false;
     if (variant == Variant::UnmergedTrace) {
