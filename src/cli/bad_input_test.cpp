@@ -94,6 +94,28 @@ TEST_F(BadInput, AnInitrdIsLookedForBeforeAnythingIsDone) {
                    "initrd '/nonexistent/initrd': No such file");
 }
 
+TEST_F(BadInput, Disks) {
+    expect_refused("run --kernel x --disk", "--disk");
+    expect_refused("run --kernel x --disk /nonexistent/disk", "disk '/nonexistent/disk': No such file");
+    expect_refused("run --kernel x --disk " + folder.string(), "Is a directory");
+    expect_refused("run --kernel x --disk " + folder.string() + ",ro",
+                   "neither a regular file nor a block device");
+    expect_refused("run --kernel x --disk /dev/null", "neither a regular file nor a block device");
+    std::string empty = file("empty", "");
+    expect_refused("run --kernel x --disk " + empty, "disk '" + empty + "': empty");
+    expect_refused("run --kernel x --disk " + file("odd", std::string(700, 'x')),
+                   "700 bytes, not a multiple of 512");
+    std::string good = file("good", std::string(512, 'x'));
+    expect_refused("run --kernel x --disk " + good + ",rw", "'rw' is not 'ro'");
+    expect_refused("run --kernel x --disk " + good + " --disk " + good, "disk '" + good + "': in use");
+    expect_refused("run --kernel x --disk " + good + " --engine lockstep", "leave out --disk");
+    expect_refused("run --kernel /nonexistent/vmlinuz --disk " + good + ",ro --disk " + good + ",ro",
+                   "kernel '/nonexistent/vmlinuz'");
+    std::string many;
+    for (unsigned n = 0; n < 17; ++n) many += " --disk " + good + ",ro";
+    expect_refused("run --kernel x" + many, "--disk: at most 16");
+}
+
 TEST_F(BadInput, ARefusedRunLeavesNoConsoleBehind) {
     std::string kernel = file("text", "no kernel");
     expect_refused("run --kernel " + kernel + " --console file:" + (folder / "log").string(), "text'");

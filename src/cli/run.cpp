@@ -22,6 +22,7 @@ constexpr const char* examples = R"(
 Examples:
   undercroft run --kernel vmlinuz --initrd initramfs.cpio
   undercroft run --kernel vmlinuz --initrd initramfs.cpio --memory 4G --append 'quiet loglevel=3'
+  undercroft run --kernel vmlinuz --initrd initramfs.cpio --disk root.img --disk tools.img,ro
   undercroft run --kernel vmlinuz --console unix:/tmp/console --stats
 
 Keys on a terminal: Ctrl-A x ends the machine, Ctrl-A c shows its status, Ctrl-A Ctrl-A sends Ctrl-A.
@@ -46,6 +47,26 @@ int exit_status(const RunReport& report) {
     return exit_host;
 }
 
+// A comma ends the file's name, so that more can be said of a disk.
+Result<std::vector<DiskChoice>> disks_of(const RunArguments& arguments) {
+    std::vector<DiskChoice> disks;
+    for (const std::string& text : arguments.disks) {
+        std::size_t comma = text.find(',');
+        DiskChoice disk{.path = text.substr(0, comma)};
+        if (comma != std::string::npos) {
+            std::string word = text.substr(comma + 1);
+            if (word != "ro") return Error{"--disk " + text + ": '" + word + "' is not 'ro'"};
+            disk.access = DiskAccess::ReadOnly;
+        }
+        disks.push_back(std::move(disk));
+    }
+    if (disks.size() > layout::virtio_slot_count)
+        return Error{fmt::format("--disk: at most {} of them", layout::virtio_slot_count)};
+    if (!disks.empty() && arguments.engine == "lockstep")
+        return Error{"--engine lockstep cannot follow what disks write to memory: leave out --disk"};
+    return disks;
+}
+
 }  // namespace
 
 void add_run(CLI::App& app, RunArguments& arguments, std::function<void()> chosen) {
@@ -62,6 +83,12 @@ void add_run(CLI::App& app, RunArguments& arguments, std::function<void()> chose
     verb->add_option("--cpus", arguments.processors, "how many virtual processors the guest has: 1 to 64")
         ->type_name("N")
         ->capture_default_str();
+    verb->add_option(
+            "--disk", arguments.disks,
+            "a disk (virtio): a raw file or a block device; ',ro' forbids writing.\nMay be given again "
+            "for more")
+        ->type_name("FILE[,ro]")
+        ->allow_extra_args(false);
     verb->add_option("--engine", arguments.engine,
                      "how guest code runs: translate, step (one instruction at a\ntime, slow), or lockstep "
                      "(both, compared at every block)")
@@ -104,6 +131,9 @@ Result<RunOptions> options_of(const RunArguments& arguments) {
     if (arguments.engine == "lockstep" && arguments.processors > 1)
         return Error{"--engine lockstep follows one virtual processor only: leave out --cpus"};
     options.machine.processors = arguments.processors;
+    auto disks = disks_of(arguments);
+    if (!disks) return disks.error();
+    options.machine.disks = *std::move(disks);
     options.machine.kernel = arguments.kernel;
     options.machine.initrd = arguments.initrd;
     options.machine.memory = *memory;

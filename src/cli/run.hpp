@@ -7,6 +7,7 @@
 
 #include <functional>
 #include <string>
+#include <vector>
 
 namespace CLI {
 class App;
@@ -20,6 +21,7 @@ struct RunArguments {
     std::string append;
     std::string memory = "512M";
     unsigned processors = 1;
+    std::vector<std::string> disks;  // FILE or FILE,ro
     std::string engine = "translate";
     std::uint64_t lockstep_every = 0;
     std::string console = "stdio";

@@ -104,6 +104,15 @@ void Board::LocalApicPage::write(std::uint64_t offset, unsigned size, std::uint6
     board_.local_apic(board_.accessor_).write(offset, size, value);
 }
 
+void Board::attach_virtio(unsigned slot, Device& device) {
+    layout::Range registers = layout::virtio_slot(slot);
+    memory_.attach(registers.first, registers.length, "virtio", device);
+}
+
+void Board::set_virtio_line(unsigned slot, bool asserted) {
+    io_apic_.set_level(layout::virtio_first_gsi + slot, asserted);
+}
+
 void Board::feed_serial() {
     console_input_.feed([this](std::span<const std::byte> bytes) { return serial_.receive(bytes); });
 }

@@ -58,6 +58,10 @@ public:
 
     LocalApic& local_apic(unsigned processor) { return *local_apics_[processor]; }
 
+    // A device of its own in a slot of layout::virtio_slots, before the guest runs; and its interrupt's line.
+    void attach_virtio(unsigned slot, Device& device);
+    void set_virtio_line(unsigned slot, bool asserted);
+
     // Passes waiting input on to the serial port, as far as it has room.
     void feed_serial();
 

@@ -47,12 +47,13 @@ Result<GuestImage> load_guest(const MachineConfig& config) {
     SteadyClock::time_point unpacked = SteadyClock::now();
 
     std::vector<MemoryRegion> regions = layout::ram_regions(config.memory);
-    boot::Inputs inputs{.kernel = *std::move(kernel),
-                        .initrd = *std::move(initrd),
-                        .command_line = config.command_line,
-                        .ram = {},
-                        .acpi = layout::acpi_config(config.processors),
-                        .layout = layout::boot_structures};
+    boot::Inputs inputs{
+        .kernel = *std::move(kernel),
+        .initrd = *std::move(initrd),
+        .command_line = config.command_line,
+        .ram = {},
+        .acpi = layout::acpi_config(config.processors, static_cast<unsigned>(config.disks.size())),
+        .layout = layout::boot_structures};
     for (const MemoryRegion& region : regions) inputs.ram.push_back({region.start, region.size});
     auto image = boot::load(std::move(inputs));
     if (!image) return image.error();

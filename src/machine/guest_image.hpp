@@ -6,12 +6,14 @@
 
 #include "base/result.hpp"
 #include "boot/load.hpp"
+#include "disk/raw_disk.hpp"
 #include "memory/guest_memory.hpp"
 
 #include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace undercroft {
 
@@ -24,12 +26,18 @@ struct EngineChoice {
     std::uint64_t lockstep_every = 0;  // see LockstepOptions::every
 };
 
+struct DiskChoice {
+    std::string path;
+    DiskAccess access = DiskAccess::ReadWrite;
+};
+
 struct MachineConfig {
     std::string kernel;                               // path
     std::string initrd;                               // path; empty: none
     std::string command_line;                         // all of it
     std::uint64_t memory = std::uint64_t{512} << 20;  // bytes
     unsigned processors = 1;
+    std::vector<DiskChoice> disks;  // at most layout::virtio_slot_count
     EngineChoice engine;
 };
 

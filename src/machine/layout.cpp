@@ -3,7 +3,7 @@
 
 namespace undercroft::layout {
 
-boot::AcpiConfig acpi_config(unsigned cpu_count) {
+boot::AcpiConfig acpi_config(unsigned cpu_count, unsigned virtio_devices) {
     boot::AcpiConfig config;
     config.cpu_count = cpu_count;
     config.local_apic = GuestPhysical{local_apic.first};
@@ -16,6 +16,13 @@ boot::AcpiConfig acpi_config(unsigned cpu_count) {
     config.rtc_port = static_cast<std::uint16_t>(rtc.first);
     config.serial.push_back({.port = static_cast<std::uint16_t>(com1.first),
                              .interrupt = {.gsi = com1_gsi, .trigger = boot::aml::Trigger::Edge}});
+    for (unsigned slot = 0; slot < virtio_devices; ++slot) {
+        Range registers = virtio_slot(slot);
+        config.virtio.push_back(
+            {.base = GuestPhysical{registers.first},
+             .size = static_cast<std::uint32_t>(registers.length),
+             .interrupt = {.gsi = virtio_first_gsi + slot, .trigger = boot::aml::Trigger::Level}});
+    }
     return config;
 }
 

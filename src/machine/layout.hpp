@@ -50,6 +50,9 @@ inline constexpr std::uint64_t high_ram_start = 0x1'0000'0000;
 inline constexpr unsigned virtio_slot_count = 16;
 inline constexpr std::uint64_t virtio_slot_size = 0x1000;
 inline constexpr Range virtio_slots{0xd000'0000, virtio_slot_count* virtio_slot_size};
+constexpr Range virtio_slot(unsigned slot) {
+    return {virtio_slots.first + slot * virtio_slot_size, virtio_slot_size};
+}
 inline constexpr Range io_apic{0xfec0'0000, IoApic::length};
 inline constexpr Range local_apic{0xfee0'0000, LocalApic::length};
 
@@ -107,7 +110,8 @@ static_assert(virtio_first_gsi + virtio_slot_count <= IoApic::pin_count && com1_
 inline constexpr std::uint8_t io_apic_id = 0xf0;
 static_assert(max_processors <= io_apic_id);
 
-// What the ACPI tables say of all this. The serial port's interrupt is an edge, as on the ISA bus.
-boot::AcpiConfig acpi_config(unsigned cpu_count);
+// What the ACPI tables say of all this; the first so many virtio slots are in use. The serial port's
+// interrupt is an edge, as on the ISA bus.
+boot::AcpiConfig acpi_config(unsigned cpu_count, unsigned virtio_devices = 0);
 
 }  // namespace undercroft::layout

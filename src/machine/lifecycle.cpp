@@ -28,11 +28,23 @@ constexpr std::uint64_t lockstep_slowness = 32;
 
 double seconds(std::chrono::nanoseconds time) { return std::chrono::duration<double>{time}.count(); }
 
+Result<Machine::Disks> open_disks(const MachineConfig& config) {
+    Machine::Disks disks;
+    for (const DiskChoice& choice : config.disks) {
+        auto disk = RawDisk::open(choice.path, choice.access);
+        if (!disk) return disk.error();
+        disks.push_back(*std::move(disk));
+    }
+    return disks;
+}
+
 // One process' run: the parts that outlive a reboot.
 class Run {
 public:
-    Run(const RunOptions& options, EventLoop& loop, Console& console, Fd signals, Doorbell console_failed)
+    Run(const RunOptions& options, Machine::Disks disks, EventLoop& loop, Console& console, Fd signals,
+        Doorbell console_failed)
         : options_{options},
+          disks_{std::move(disks)},
           loop_{loop},
           console_{console},
           signals_{std::move(signals)},
@@ -65,8 +77,9 @@ public:
             StatisticsSection loading{"start",
                                       {{"read and unpack kernel", seconds(image.unpacking), "s"},
                                        {"place in memory", seconds(image.placing), "s"}}};
-            auto machine = Machine::create(std::move(image), options_.machine.engine,
-                                           options_.machine.processors, console_, loop_, guest_clock());
+            auto machine =
+                Machine::create(std::move(image), options_.machine.engine, options_.machine.processors,
+                                disks_, console_, loop_, guest_clock());
             if (!machine) return machine.error();
             loading.figures.push_back(
                 {"until the guest ran", seconds(SteadyClock::now() - process_start), "s"});
@@ -155,6 +168,7 @@ private:
     }
 
     const RunOptions& options_;
+    Machine::Disks disks_;
     EventLoop& loop_;
     Console& console_;
     Fd signals_;
@@ -178,13 +192,15 @@ Result<RunReport> run_to_end(const RunOptions& options) {
     if (!signal_fd) return signal_fd.error();
     auto bell = Doorbell::create();
     if (!bell) return bell.error();
+    auto disks = open_disks(options.machine);
+    if (!disks) return disks.error();
     auto image = load_guest(options.machine);
     if (!image) return image.error();
     terminal::restore_on_crash();
     // Last, since it is what leaves traces: a file, a socket, a terminal in raw mode.
     auto console = Console::open(options.console, **loop);
     if (!console) return console.error();
-    Run run{options, **loop, **console, *std::move(signal_fd), *std::move(bell)};
+    Run run{options, *std::move(disks), **loop, **console, *std::move(signal_fd), *std::move(bell)};
     return run.to_end(*std::move(image));
 }
 

@@ -22,8 +22,8 @@ unsigned host_processors() {
 }  // namespace
 
 Result<std::unique_ptr<Machine>> Machine::create(GuestImage image, const EngineChoice& engine,
-                                                 unsigned processors, Console& console, EventLoop& loop,
-                                                 const Clock& clock) {
+                                                 unsigned processors, const Disks& disks, Console& console,
+                                                 EventLoop& loop, const Clock& clock) {
     std::vector<Alarm> alarms;
     for (unsigned n = 0; n < processors; ++n) {
         auto alarm = Alarm::create();
@@ -31,7 +31,7 @@ Result<std::unique_ptr<Machine>> Machine::create(GuestImage image, const EngineC
         alarms.push_back(*std::move(alarm));
     }
     boot::EntryState entry = image.entry;
-    std::unique_ptr<Machine> machine{new Machine{std::move(image), processors, console, loop, clock}};
+    std::unique_ptr<Machine> machine{new Machine{std::move(image), processors, disks, console, loop, clock}};
     bool crowded = processors > host_processors();
     VirtualProcessor::Parts parts{.memory = *machine->memory_,
                                   .exchange = machine->exchange_.get(),
@@ -48,14 +48,23 @@ Result<std::unique_ptr<Machine>> Machine::create(GuestImage image, const EngineC
         if (!made) return made.error();
         loop.watch(processor.alarm_fd(), [&processor] { processor.alarm_rang(); });
     }
+    for (unsigned slot = 0; slot < disks.size(); ++slot)
+        machine->disks_.push_back(
+            std::make_unique<DiskDevice>(slot, *disks[slot], machine->dma_memory_, machine->board_));
     return machine;
 }
 
-Machine::Machine(GuestImage image, unsigned processors, Console& console, EventLoop& loop, const Clock& clock)
+Machine::Machine(GuestImage image, unsigned processors, const Disks& disks, Console& console, EventLoop& loop,
+                 const Clock& clock)
     : loop_{loop},
       clock_{clock},
       memory_{std::move(image.memory)},
-      exchange_{processors > 1 ? std::make_unique<CodeExchange>(memory_->page_limit()) : nullptr},
+      exchange_{processors > 1 || !disks.empty() ? std::make_unique<CodeExchange>(memory_->page_limit())
+                                                 : nullptr},
+      dma_memory_{*memory_,
+                  [this](GuestPhysical address, std::uint64_t length) {
+                      if (exchange_) exchange_->device_wrote(address, length);
+                  }},
       cpuid_{clock.hz() / 1000, processors},
       board_{clock, console.output(), console.input(), board_outputs(), processors},
       shared_{clock} {}

@@ -12,6 +12,7 @@
 #include "cpu/cpuid.hpp"
 #include "machine/board.hpp"
 #include "machine/console.hpp"
+#include "machine/disk_device.hpp"
 #include "machine/environment.hpp"
 #include "machine/event_loop.hpp"
 #include "machine/guest_image.hpp"
@@ -32,10 +33,12 @@ enum class Outcome : std::uint8_t { PoweredOff, Reset, TripleFault, Stopped, Eng
 
 class Machine {
 public:
+    using Disks = std::vector<std::unique_ptr<Disk>>;
+
     // All references outlive the machine.
     static Result<std::unique_ptr<Machine>> create(GuestImage image, const EngineChoice& engine,
-                                                   unsigned processors, Console& console, EventLoop& loop,
-                                                   const Clock& clock);
+                                                   unsigned processors, const Disks& disks, Console& console,
+                                                   EventLoop& loop, const Clock& clock);
     Machine(const Machine&) = delete;
     Machine& operator=(const Machine&) = delete;
     ~Machine();
@@ -53,7 +56,8 @@ public:
     std::string engine_failure() const;  // of Outcome::EnginesDiffer
 
 private:
-    Machine(GuestImage image, unsigned processors, Console& console, EventLoop& loop, const Clock& clock);
+    Machine(GuestImage image, unsigned processors, const Disks& disks, Console& console, EventLoop& loop,
+            const Clock& clock);
 
     Board::Outputs board_outputs();
     void end(Outcome outcome);  // under the lock: the first one counts
@@ -62,11 +66,15 @@ private:
     EventLoop& loop_;
     const Clock& clock_;
     std::unique_ptr<GuestMemory> memory_;
-    std::unique_ptr<CodeExchange> exchange_;  // of several vCPUs
+    std::unique_ptr<CodeExchange> exchange_;  // if others than one vCPU write memory
+    DmaMemory dma_memory_;
     CpuidTable cpuid_;
     Board board_;
     MachineEnvironment::Shared shared_;
     std::vector<std::unique_ptr<VirtualProcessor>> processors_;
+
+    std::vector<std::unique_ptr<DiskDevice>>
+        disks_;  // their threads end before there are no vCPUs to interrupt
 
     std::optional<Outcome> outcome_;   // under the board's lock, like the next
     std::uint64_t status_wanted_ = 0;  // a bit for each vCPU that has not printed its line yet

@@ -5,15 +5,31 @@
 #include "mmu/code_notice.hpp"
 #include "mmu/code_pages.hpp"
 #include "mmu/full_fence.hpp"
+#include "x86/paging.hpp"
 
 namespace undercroft {
 
 void CodeExchange::tell_written(unsigned writer, std::uint64_t pfn, std::uint64_t mask) noexcept {
     full_fence();
-    std::uint64_t others = owners(pfn) & ~(1ull << writer);
-    for (; others != 0; others &= others - 1) {
-        auto other = static_cast<unsigned>(__builtin_ctzll(others));
-        if ((pages_[other]->granules(pfn) & mask) != 0) post(other, CodeNotice::written(pfn, mask));
+    tell(owners(pfn) & ~(1ull << writer), pfn, mask);
+}
+
+void CodeExchange::device_wrote(GuestPhysical address, std::uint64_t length) noexcept {
+    full_fence();
+    while (length > 0) {
+        std::uint64_t left_in_page = page_size - address.page_offset();
+        std::uint64_t now = length < left_in_page ? length : left_in_page;
+        if (std::uint64_t members = owners(address.page()); members != 0)
+            tell(members, address.page(), CodePages::mask_of(address.page_offset(), now));
+        address = address + now;
+        length -= now;
+    }
+}
+
+void CodeExchange::tell(std::uint64_t members, std::uint64_t pfn, std::uint64_t mask) noexcept {
+    for (; members != 0; members &= members - 1) {
+        auto member = static_cast<unsigned>(__builtin_ctzll(members));
+        if ((pages_[member]->granules(pfn) & mask) != 0) post(member, CodeNotice::written(pfn, mask));
     }
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// CodeExchange: what the vCPUs of one machine tell each other of pages with translated code.
+// CodeExchange: what the vCPUs of one machine, and its devices, tell each other of pages with translated
+// code.
 //
 // Each vCPU has translations of its own, and books of which pages and granules they come from (CodePages).
 // Two kinds of notices go from one to another:
@@ -22,6 +23,7 @@
 
 #include "mmu/rendezvous.hpp"
 #include "mmu/zeroed_array.hpp"
+#include "x86/address.hpp"
 
 #include <array>
 #include <atomic>
@@ -51,6 +53,9 @@ public:
 
     // `writer` has written within the granules `mask` of a page.
     void tell_written(unsigned writer, std::uint64_t pfn, std::uint64_t mask) noexcept;
+    // A device has written guest memory, on any thread. To be called before the guest can learn of it. It
+    // makes translations stale as a vCPU's writes do, and for the same reasons none is missed.
+    void device_wrote(GuestPhysical address, std::uint64_t length) noexcept;
     // Between two instructions of `member`: lets those go on who wait for it, and does what it was told.
     void serve(unsigned member) {
         rendezvous_.pass(member);
@@ -75,6 +80,7 @@ private:
     std::uint64_t owners(std::uint64_t pfn) const noexcept {
         return std::atomic_ref{const_cast<std::uint64_t&>(owners_[pfn])}.load(std::memory_order_relaxed);
     }
+    void tell(std::uint64_t members, std::uint64_t pfn, std::uint64_t mask) noexcept;
     void post(unsigned to, std::uint64_t notice) noexcept;
     void read_mail(unsigned member);
     static void deliver(CodePages& pages, std::uint64_t notice);

@@ -94,6 +94,23 @@ TEST(CodeExchange, WriteIsToldToThoseWhoHaveTranslatedTheBytes) {
     EXPECT_FALSE(pair.b.is_told());
 }
 
+TEST(CodeExchange, ADevicesWriteIsToldToEveryOwner) {
+    Pair pair;
+    ASSERT_FALSE(pair.a.pages.claim(5));
+    ASSERT_FALSE(pair.b.pages.claim(6));
+    pair.a.pages.about_to_read(GuestPhysical{0x5fc0}, 64);
+    pair.b.pages.about_to_read(GuestPhysical{0x6000}, 64);
+    pair.exchange.device_wrote(GuestPhysical{0x4000}, 0x1fc0);
+    EXPECT_FALSE(pair.a.is_told() || pair.b.is_told()) << "other granules";
+    pair.exchange.device_wrote(GuestPhysical{0x5ffc}, 8);  // over the border
+    ASSERT_TRUE(pair.a.is_told() && pair.b.is_told());
+    pair.a.pages.serve();
+    pair.b.pages.serve();
+    using Written = std::vector<std::pair<std::uint64_t, std::uint64_t>>;
+    EXPECT_EQ(pair.a.written, (Written{{0x5fc0, 64}}));
+    EXPECT_EQ(pair.b.written, (Written{{0x6000, 64}}));
+}
+
 TEST(CodeExchange, PageWithoutTranslationsIsOrdinaryAgain) {
     Pair pair;
     ASSERT_FALSE(pair.a.pages.claim(5));

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// Disk: what a block device keeps its bytes in. Raw files and host devices today (raw_disk.hpp).
+//
+// Calls block, and come from one thread at a time, which is never a vCPU's. A failure is told in the log,
+// once for each kind, and is the caller's to pass on: nothing is retried and nothing is silent.
+
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstdint>
+#include <span>
+#include <string>
+
+namespace undercroft {
+
+enum class DiskStatus : std::uint8_t { Ok, Failed, Unsupported };
+
+class Disk {
+public:
+    static constexpr std::uint64_t sector_size = 512;
+
+    Disk(const Disk&) = delete;
+    Disk& operator=(const Disk&) = delete;
+    virtual ~Disk() = default;
+
+    virtual const std::string& name() const = 0;
+    virtual std::uint64_t size() const = 0;  // bytes, a multiple of sector_size; constant
+    virtual bool is_read_only() const = 0;
+
+    // All bytes of the buffers, at [offset, offset + their sum), which lies within the disk; or Failed, and
+    // then any part may have been transferred.
+    virtual DiskStatus read(std::uint64_t offset, std::span<const iovec> to) = 0;
+    virtual DiskStatus write(std::uint64_t offset, std::span<const iovec> from) = 0;
+    // When it returns Ok, what was written before survives the host's crash.
+    virtual DiskStatus flush() = 0;
+    // The range's contents are of no use any more. A hint.
+    virtual DiskStatus discard(std::uint64_t offset, std::uint64_t length) = 0;
+    // The range reads as zeros from now on. It keeps its space unless `may_unmap`.
+    virtual DiskStatus write_zeroes(std::uint64_t offset, std::uint64_t length, bool may_unmap) = 0;
+
+protected:
+    Disk() = default;
+};
+
+}  // namespace undercroft

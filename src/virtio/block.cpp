@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "virtio/block.hpp"
+
+#include <utility>
+
+namespace undercroft {
+namespace {
+
+// struct virtio_blk_config, up to what our features make valid.
+struct Config {
+    std::uint64_t capacity = 0;  // in sectors of 512 bytes, whatever blk_size
+    std::uint32_t size_max = 0;
+    std::uint32_t seg_max = 0;
+    std::uint32_t geometry = 0;
+    std::uint32_t blk_size = Disk::sector_size;
+    std::uint64_t topology = 0;
+    std::uint8_t writeback = 0;
+    std::uint8_t unused0 = 0;
+    std::uint16_t num_queues = 1;
+    std::uint32_t max_discard_sectors = BlockContext::most_discard_sectors;
+    std::uint32_t max_discard_seg = 1;
+    std::uint32_t discard_sector_alignment = 1;
+    std::uint32_t max_write_zeroes_sectors = BlockContext::most_zero_sectors;
+    std::uint32_t max_write_zeroes_seg = 1;
+    std::uint8_t write_zeroes_may_unmap = 1;
+    std::array<std::uint8_t, 3> unused1{};
+};
+static_assert(sizeof(Config) == 64 && offsetof(Config, max_discard_sectors) == 36,
+              "virtio 1.2 section 5.2.4");
+
+constexpr std::uint32_t most_segments = Queue::most_entries - 2;  // and a header, and a status
+
+}  // namespace
+
+VirtioBlock::VirtioBlock(Disk& disk, const DmaMemory& memory, std::mutex& lock, std::string serial)
+    : memory_{memory}, lock_{lock}, context_{.disk = disk, .serial = std::move(serial)} {}
+
+std::uint64_t VirtioBlock::features() const {
+    std::uint64_t always = Feature::SegMax | Feature::BlockSize | Feature::Flush;
+    return always |
+           (context_.disk.is_read_only() ? Feature::ReadOnly : Feature::Discard | Feature::WriteZeroes);
+}
+
+std::uint8_t VirtioBlock::config(std::uint64_t offset) const {
+    Config config;
+    config.capacity = context_.disk.size() / Disk::sector_size;
+    config.seg_max = most_segments;
+    auto bytes = std::as_bytes(std::span{&config, 1});
+    return offset < bytes.size() ? std::to_integer<std::uint8_t>(bytes[offset]) : 0;
+}
+
+void VirtioBlock::start(std::uint64_t agreed_features, std::span<Queue> queues, VirtioTransport& transport) {
+    queue_ = queues.data();
+    transport_ = &transport;
+    write_through_ = (agreed_features & Feature::Flush) == 0;
+}
+
+void VirtioBlock::notify(unsigned) { ask_(); }
+
+void VirtioBlock::reset() {
+    queue_ = nullptr;
+    transport_ = nullptr;
+    ++generation_;
+    std::unique_lock lock{busy_mutex_};
+    no_longer_busy_.wait(lock, [this] { return !busy_; });
+}
+
+void VirtioBlock::set_busy(bool busy) {
+    {
+        std::lock_guard lock{busy_mutex_};
+        busy_ = busy;
+    }
+    if (!busy) no_longer_busy_.notify_all();
+}
+
+void VirtioBlock::serve() {
+    for (;;) {
+        std::uint64_t generation = 0;
+        {
+            std::lock_guard lock{lock_};
+            count_ = fetch();
+            if (count_ == 0) return;
+            generation = generation_;
+            context_.write_through = write_through_;
+            set_busy(true);
+        }
+        for (std::size_t n = 0; n < count_; ++n) {
+            at_hand_[n].written = serve_block_request(context_, at_hand_[n].chain);
+            at_hand_[n].chain.tell_written(memory_);
+        }
+        set_busy(false);
+        std::lock_guard lock{lock_};
+        give_back(generation);
+    }
+}
+
+std::size_t VirtioBlock::fetch() {
+    std::size_t count = 0;
+    while (queue_ != nullptr && count < most_at_once) {
+        Queue::Pop popped = queue_->pop(at_hand_[count].chain);
+        if (popped == Queue::Pop::Chain) {
+            ++count;
+            continue;
+        }
+        if (popped == Queue::Pop::Empty && (count > 0 || queue_->ask_for_notification())) break;
+        if (queue_->fault() == nullptr) continue;
+        transport_->needs_reset(queue_->fault());
+        queue_ = nullptr;
+        return 0;
+    }
+    return count;
+}
+
+void VirtioBlock::give_back(std::uint64_t generation) {
+    if (generation != generation_ || queue_ == nullptr) return;  // the driver has given up on them
+    for (std::size_t n = 0; n < count_; ++n) {
+        const Request& request = at_hand_[n];
+        bool well_formed = request.written != 0;
+        if (well_formed && queue_->push(request.chain, request.written)) continue;
+        transport_->needs_reset(well_formed ? queue_->fault() : "a block request without header or status");
+        queue_ = nullptr;
+        return;
+    }
+    if (queue_->wants_interrupt()) transport_->used_buffers();
+}
+
+}  // namespace undercroft

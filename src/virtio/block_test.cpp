@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: Apache-2.0
+// The block device as its driver sees it: registers, a queue in memory, and a disk that can fail.
+#include "virtio/block.hpp"
+
+#include "virtio/io_thread.hpp"
+#include "virtio/test_driver.hpp"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <string>
+#include <thread>
+
+namespace undercroft::test {
+namespace {
+
+class MemoryDisk final : public Disk {
+public:
+    const std::string& name() const override { return name_; }
+    std::uint64_t size() const override { return bytes.size(); }
+    bool is_read_only() const override { return read_only; }
+    DiskStatus read(std::uint64_t offset, std::span<const iovec> to) override {
+        reading = true;
+        while (hold) std::this_thread::yield();
+        return each(offset, to, [this](auto* host, std::uint64_t at, std::size_t n) {
+            std::memcpy(host, bytes.data() + at, n);
+        });
+    }
+    DiskStatus write(std::uint64_t offset, std::span<const iovec> from) override {
+        return each(offset, from, [this](auto* host, std::uint64_t at, std::size_t n) {
+            std::memcpy(bytes.data() + at, host, n);
+        });
+    }
+    DiskStatus flush() override {
+        ++flushes;
+        return fails ? DiskStatus::Failed : DiskStatus::Ok;
+    }
+    DiskStatus discard(std::uint64_t, std::uint64_t) override { return DiskStatus::Unsupported; }
+    DiskStatus write_zeroes(std::uint64_t offset, std::uint64_t length, bool) override {
+        std::memset(bytes.data() + offset, 0, length);
+        return DiskStatus::Ok;
+    }
+
+    std::string bytes = std::string(64 * 512, 'd');
+    bool read_only = false;
+    bool fails = false;
+    std::atomic<bool> hold = false;
+    std::atomic<bool> reading = false;
+    unsigned flushes = 0;
+
+private:
+    template <class Copy>
+    DiskStatus each(std::uint64_t offset, std::span<const iovec> pieces, Copy copy) {
+        if (fails) return DiskStatus::Failed;
+        for (const iovec& piece : pieces) {
+            EXPECT_LE(offset + piece.iov_len, bytes.size());
+            copy(piece.iov_base, offset, piece.iov_len);
+            offset += piece.iov_len;
+        }
+        return DiskStatus::Ok;
+    }
+    std::string name_ = "memory";
+};
+
+enum Type : std::uint32_t { In = 0, Out = 1, Flush = 4, GetId = 8, Discard = 11, WriteZeroes = 13 };
+enum Answer : std::uint8_t { Ok = 0, IoError = 1, Unsupported = 2, None = 0xee };
+
+struct Header {
+    std::uint32_t type;
+    std::uint32_t reserved;
+    std::uint64_t sector;
+};
+
+struct BlockTest : testing::Test {
+    static constexpr std::uint64_t header = 0x8000;
+    static constexpr std::uint64_t status = 0x8800;
+    static constexpr std::uint64_t data = 0x9000;
+
+    TestMemory memory;
+    MemoryDisk disk;
+    std::mutex lock;
+    std::atomic<bool> line = false;
+    VirtioBlock block{disk, memory.device(), lock, "serial"};
+    MmioTransport transport{block, memory.device(), [this](bool level) { line = level; }, "disk"};
+
+    // Asks for it, and returns the answer.
+    std::uint8_t ask(std::uint32_t type, std::uint64_t sector, std::vector<Descriptor> pieces) {
+        offer(type, sector, std::move(pieces));
+        notify_and_serve();
+        return memory.get<std::uint8_t>(status);
+    }
+    void offer(std::uint32_t type, std::uint64_t sector, std::vector<Descriptor> pieces) {
+        memory.put(header, Header{type, 0, sector});
+        memory.put(status, std::uint8_t{None});
+        pieces.insert(pieces.begin(), {header, 16});
+        pieces.push_back({status, 1, flag::write});
+        std::uint16_t index = 0;
+        for (Descriptor& piece : pieces) {
+            if (index + 1u < pieces.size()) piece.flags |= flag::next;
+            piece.next = static_cast<std::uint16_t>(index + 1);
+            memory.describe(index++, piece);
+        }
+        memory.make_available(0);
+    }
+    void notify() {
+        std::lock_guard held{lock};
+        test::write(transport, Reg::QueueNotify, 0);
+    }
+    void notify_and_serve() {
+        notify();
+        block.serve();
+    }
+    bool needs_reset() {
+        return (read(transport, Reg::Status) & MmioTransport::Status::DEVICE_NEEDS_RESET) != 0;
+    }
+    std::uint32_t used_length() { return memory.used_element((memory.used_index() - 1u) % 8).second; }
+};
+
+TEST_F(BlockTest, ReadsWhatWasWritten) {
+    start_driver(transport, VirtioBlock::Feature::Flush);
+    for (std::uint64_t at = 0; at < 1024; at += 8) memory.put(data + at, at * 0x0101010101);
+    EXPECT_EQ(ask(Out, 3, {{data, 512}, {data + 512, 512}}), Ok);
+    EXPECT_EQ(used_length(), 1u);
+    EXPECT_TRUE(line);
+    EXPECT_EQ(disk.bytes[2 * 512 + 511], 'd');
+    EXPECT_EQ(std::memcmp(disk.bytes.data() + 3 * 512 + 8, "\x08\x08\x08\x08", 4), 0);
+    // Into pieces of other sizes, one of which crosses pages.
+    EXPECT_EQ(ask(In, 3, {{0xaffc, 1000, flag::write}, {0xc000, 24, flag::write}}), Ok);
+    EXPECT_EQ(used_length(), 1025u);
+    for (std::uint64_t at = 0; at < 1000; at += 4)
+        ASSERT_EQ(memory.get<std::uint32_t>(0xaffc + at), memory.get<std::uint32_t>(data + at)) << at;
+    EXPECT_EQ(disk.flushes, 0u);
+    EXPECT_EQ(ask(Flush, 0, {}), Ok);
+    EXPECT_EQ(disk.flushes, 1u);
+}
+
+TEST_F(BlockTest, ADriverThatCannotFlushHasEveryWriteFlushed) {
+    start_driver(transport);
+    EXPECT_EQ(ask(Out, 0, {{data, 512}}), Ok);
+    EXPECT_EQ(disk.flushes, 1u);
+}
+
+TEST_F(BlockTest, FailuresOfTheHostAreErrorsOfTheGuests) {
+    start_driver(transport, VirtioBlock::Feature::Flush);
+    disk.fails = true;
+    EXPECT_EQ(ask(In, 0, {{data, 512, flag::write}}), IoError);
+    EXPECT_EQ(used_length(), 1u);
+    EXPECT_EQ(ask(Out, 0, {{data, 512}}), IoError);
+    EXPECT_EQ(ask(Flush, 0, {}), IoError);
+    disk.fails = false;
+    EXPECT_EQ(ask(In, 0, {{data, 512, flag::write}}), Ok);
+    EXPECT_FALSE(needs_reset());
+}
+
+TEST_F(BlockTest, OutsideTheDisk) {
+    start_driver(transport);
+    EXPECT_EQ(ask(In, 63, {{data, 512, flag::write}}), Ok);
+    EXPECT_EQ(ask(In, 63, {{data, 1024, flag::write}}), IoError);
+    EXPECT_EQ(ask(In, 64, {{data, 512, flag::write}}), IoError);
+    EXPECT_EQ(ask(Out, ~0ull, {{data, 512}}), IoError);
+    EXPECT_EQ(ask(Out, 1ull << 55, {{data, 512}}), IoError) << "times 512 it is zero";
+    EXPECT_EQ(ask(In, 0, {{data, 500, flag::write}}), IoError) << "no whole sectors";
+    EXPECT_EQ(disk.bytes, std::string(64 * 512, 'd'));
+}
+
+TEST_F(BlockTest, ReadOnly) {
+    disk.read_only = true;
+    EXPECT_NE(block.features() & VirtioBlock::Feature::ReadOnly, 0u);
+    EXPECT_EQ(block.features() & VirtioBlock::Feature::Discard, 0u);
+    start_driver(transport);
+    EXPECT_EQ(ask(Out, 0, {{data, 512}}), IoError);
+    memory.put(data, std::uint64_t{0});
+    memory.put(data + 8, std::uint64_t{1});
+    EXPECT_EQ(ask(WriteZeroes, 0, {{data, 16}}), IoError);
+    EXPECT_EQ(ask(In, 0, {{data, 512, flag::write}}), Ok);
+    EXPECT_EQ(disk.bytes, std::string(64 * 512, 'd'));
+}
+
+TEST_F(BlockTest, IdentifierZerosAndWhatItDoesNotKnow) {
+    start_driver(transport);
+    EXPECT_EQ(ask(GetId, 0, {{data, 20, flag::write}}), Ok);
+    EXPECT_EQ(memory.get<std::uint64_t>(data), 0x00006c6169726573u);  // "serial"
+    memory.put(data, std::uint64_t{2});                               // sector
+    memory.put(data + 8, std::uint64_t{3});                           // sectors, no flags
+    EXPECT_EQ(ask(WriteZeroes, 0, {{data, 16}}), Ok);
+    EXPECT_EQ(disk.bytes.find('\0'), 2u * 512);
+    EXPECT_EQ(disk.bytes.find('d', 1024), 5u * 512);
+    EXPECT_EQ(ask(Discard, 0, {{data, 16}}), Unsupported);
+    memory.put(data + 8, std::uint64_t{63});
+    EXPECT_EQ(ask(WriteZeroes, 0, {{data, 16}}), IoError) << "beyond the end";
+    memory.put(data + 8, std::uint64_t{3} | 1ull << 33);
+    EXPECT_EQ(ask(WriteZeroes, 0, {{data, 16}}), Unsupported) << "a reserved flag";
+    EXPECT_EQ(ask(WriteZeroes, 0, {{data, 12}}), IoError);
+    EXPECT_EQ(ask(77, 0, {}), Unsupported);
+    EXPECT_FALSE(needs_reset());
+}
+
+TEST_F(BlockTest, Configuration) {
+    EXPECT_EQ(transport.read(0x100, 8), 64u);   // capacity
+    EXPECT_EQ(transport.read(0x10c, 4), 254u);  // seg_max
+    EXPECT_EQ(transport.read(0x114, 4), 512u);  // blk_size
+    EXPECT_EQ(transport.read(0x128, 4), 1u);    // max_discard_seg
+    EXPECT_EQ(transport.read(0x1f8, 8), 0u);
+}
+
+TEST_F(BlockTest, RequestsWithoutHeaderOrStatusBreakTheDevice) {
+    for (bool short_header : {true, false}) {
+        memory.set_available_index(0);
+        start_driver(transport);
+        if (short_header)
+            memory.offer(0, {{header, 15}, {status, 1, flag::write}});
+        else
+            memory.offer(0, {{header, 16}, {data, 512}});
+        notify_and_serve();
+        EXPECT_TRUE(needs_reset());
+        notify_and_serve();  // nothing happens any more
+        EXPECT_EQ(memory.used_index(), 0);
+    }
+}
+
+TEST_F(BlockTest, ADamagedDescriptorBreaksTheDevice) {
+    start_driver(transport);
+    ask(In, 0, {{0xd0000000, 512, flag::write}});
+    EXPECT_TRUE(needs_reset());
+    EXPECT_TRUE(line);
+}
+
+// The driver may use the memory of its requests for other things when the reset has returned.
+TEST_F(BlockTest, AResetWaitsForRequestsAtHand) {
+    IoThread thread{[this] { block.serve(); }};
+    block.on_work([&thread] { thread.ask(); });
+    start_driver(transport);
+    disk.hold = true;
+    offer(In, 0, {{data, 512, flag::write}});
+    notify();
+    while (!disk.reading) std::this_thread::yield();
+    std::atomic<bool> resetting = false;
+    std::thread driver{[&] {
+        std::lock_guard held{lock};
+        resetting = true;
+        test::write(transport, Reg::Status, 0);
+        EXPECT_FALSE(disk.hold);
+        EXPECT_EQ(memory.get<std::uint8_t>(data), 'd') << "done before the reset returned";
+    }};
+    while (!resetting) std::this_thread::yield();  // with the lock: nothing is given back before
+    disk.hold = false;
+    driver.join();
+    EXPECT_EQ(memory.used_index(), 0) << "and not given back afterwards";
+    EXPECT_FALSE(line);
+}
+
+TEST_F(BlockTest, AThreadServesWhatItIsAskedFor) {
+    IoThread thread{[this] { block.serve(); }};
+    block.on_work([&thread] { thread.ask(); });
+    start_driver(transport);
+    for (unsigned n = 0; n < 1000; ++n) {
+        offer(Out, n % 64, {{data, 512}});
+        notify();
+        for (bool done = false; !done; std::this_thread::yield()) {
+            std::lock_guard held{lock};
+            done = memory.used_index() == static_cast<std::uint16_t>(n + 1);
+        }
+        ASSERT_EQ(memory.get<std::uint8_t>(status), Ok);
+    }
+}
+
+}  // namespace
+}  // namespace undercroft::test

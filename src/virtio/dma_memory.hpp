@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// DmaMemory: guest memory as devices reach it.
+//
+// Every address comes from the guest: an access that is not wholly RAM, or is not aligned where it has to be,
+// fails and does nothing. Other processors write the same memory meanwhile, so each value is loaded once.
+// Thread-safe, if `wrote` is.
+
+#pragma once
+
+#include "memory/guest_memory.hpp"
+#include "virtio/buffers.hpp"
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <utility>
+
+namespace undercroft {
+
+class DmaMemory {
+public:
+    // Told of what devices have written, afterwards (there may be translations of it).
+    using Wrote = std::function<void(GuestPhysical address, std::uint64_t length)>;
+
+    DmaMemory(GuestMemory& memory, Wrote wrote) : memory_{memory}, wrote_{std::move(wrote)} {}
+
+    // One field of a ring, which the driver may write or read at the same time: acquire and release.
+    template <class T>
+    [[nodiscard]] bool load(GuestPhysical address, T& value) const {
+        T* field = at<T>(address);
+        if (field == nullptr) return false;
+        value = std::atomic_ref{*field}.load(std::memory_order_acquire);
+        return true;
+    }
+    template <class T>
+    [[nodiscard]] bool store(GuestPhysical address, T value) const {
+        T* field = at<T>(address);
+        if (field == nullptr) return false;
+        std::atomic_ref{*field}.store(value, std::memory_order_release);
+        wrote(address, sizeof value);
+        return true;
+    }
+    [[nodiscard]] bool read(GuestPhysical from, std::span<std::byte> to) const {
+        return memory_.read(from, to);
+    }
+
+    // Adds where the range lies in our process.
+    [[nodiscard]] bool find(GuestPhysical address, std::uint64_t length, Buffers& into) const;
+    void wrote(GuestPhysical address, std::uint64_t length) const {
+        if (wrote_) wrote_(address, length);
+    }
+
+private:
+    template <class T>
+    T* at(GuestPhysical address) const {
+        if (address.value() % sizeof(T) != 0) return nullptr;  // aligned: within one page
+        return reinterpret_cast<T*>(memory_.host(address));
+    }
+
+    GuestMemory& memory_;
+    Wrote wrote_;
+};
+
+}  // namespace undercroft

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// IoThread: a thread that does a device's work when it is asked to, so that no vCPU waits for the host.
+
+#pragma once
+
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <thread>
+
+namespace undercroft {
+
+class IoThread {
+public:
+    // Calls `work` after one or more ask(), and again if it was asked meanwhile.
+    explicit IoThread(std::function<void()> work);
+    IoThread(const IoThread&) = delete;
+    IoThread& operator=(const IoThread&) = delete;
+    ~IoThread();  // after the work at hand
+
+    void ask();  // any thread
+
+private:
+    void run();
+
+    std::function<void()> work_;
+    std::mutex mutex_;  // of the two below; nothing else is taken with it
+    std::condition_variable asked_changed_;
+    bool asked_ = false;
+    bool ending_ = false;
+    std::thread thread_;
+};
+
+}  // namespace undercroft
