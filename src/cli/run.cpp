@@ -55,7 +55,7 @@ Result<std::vector<DiskChoice>> disks_of(const RunArguments& arguments) {
         DiskChoice disk{.path = text.substr(0, comma)};
         if (comma != std::string::npos) {
             std::string word = text.substr(comma + 1);
-            if (word != "ro") return Error{"--disk " + text + ": '" + word + "' is not 'ro'"};
+            if (word != "ro") return Error{fmt::format("--disk {}: '{}' is not 'ro'", text, word)};
             disk.access = DiskAccess::ReadOnly;
         }
         disks.push_back(std::move(disk));

@@ -54,6 +54,7 @@ TEST_F(RawDiskTest, ManyBuffersGoToOnePlace) {
         whole += pieces.back();
     }
     std::vector<iovec> buffers;
+    buffers.reserve(pieces.size());
     for (std::string& piece : pieces) buffers.push_back(buffer(piece));
     ASSERT_EQ(disk->write(4096, buffers), DiskStatus::Ok);
     EXPECT_EQ(disk->flush(), DiskStatus::Ok);
