@@ -77,7 +77,7 @@ bool reads_exit(const Decoded& i, const Vcpu& vcpu) {
         const auto& operand = i.operand[n];
         if (operand.type != ZYDIS_OPERAND_TYPE_MEMORY || operand.mem.type == ZYDIS_MEMOP_TYPE_AGEN) continue;
         std::uint64_t first = address_of(i, operand, vcpu);
-        std::uint64_t last = first + std::max(operand.size / 8, 1) - 1;
+        std::uint64_t last = first + std::max(operand.size / 8u, 1u) - 1;
         if (is_exit(first & ~(page - 1)) || is_exit(last & ~(page - 1))) return true;
     }
     return false;
