@@ -191,11 +191,19 @@ bool Judge::ignore(std::uint64_t start, std::uint64_t length) {
 // What is not compared is not to get anywhere else.
 bool Judge::reads_ignored(const Decoded& i, Guest& guest) const {
     if (sequence_->ignored_count == 0) return false;
-    if (i.raw.meta.category == ZYDIS_CATEGORY_STRINGOP) return true;
-    const auto* operand = i.memory();
-    if (operand == nullptr || (operand->actions & ZYDIS_OPERAND_ACTION_MASK_READ) == 0) return false;
-    std::uint64_t address = address_of(i, *operand, guest.vcpu());
-    for (std::uint64_t n = 0; n < operand->size / 8u; ++n) {
+    // ENTER copies what lies around its frame pointer.
+    if (i.raw.meta.category == ZYDIS_CATEGORY_STRINGOP || i.raw.mnemonic == ZYDIS_MNEMONIC_ENTER) return true;
+    for (unsigned n = 0; n < i.raw.operand_count; ++n) {
+        const auto& operand = i.operand[n];
+        bool reads = operand.type == ZYDIS_OPERAND_TYPE_MEMORY && operand.mem.type != ZYDIS_MEMOP_TYPE_AGEN &&
+                     (operand.actions & ZYDIS_OPERAND_ACTION_MASK_READ) != 0;
+        if (reads && is_ignored(address_of(i, operand, guest.vcpu()), operand.size / 8u)) return true;
+    }
+    return false;
+}
+
+bool Judge::is_ignored(std::uint64_t address, std::uint64_t length) const {
+    for (std::uint64_t n = 0; n < length; ++n) {
         int frame = frame_of(address + n);
         if (frame < 0) continue;
         std::uint64_t at = static_cast<unsigned>(frame) * page + (address + n) % page;

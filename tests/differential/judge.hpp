@@ -24,6 +24,7 @@ private:
     bool reads_undefined(const Decoded& instruction) const;
     void follow_flags(const Decoded& instruction);
     bool reads_ignored(const Decoded& instruction, Guest& guest) const;
+    bool is_ignored(std::uint64_t address, std::uint64_t length) const;
     bool allows_xsave(const Decoded& instruction, Guest& guest);
     bool ignore(std::uint64_t start, std::uint64_t length);
     bool ignore_pointers(const Decoded& instruction, Guest& guest);

@@ -72,13 +72,18 @@ void micro_main() {
     apic_write(ApicRegister::DivideConfiguration, 0xb);
     apic_write(ApicRegister::LvtTimer, lvt_masked | 0x41);
     apic_write(ApicRegister::InitialCount, 0xffffffff);
-    const u64 begin = nanoseconds(info);
-    const u32 count_begin = apic_read(ApicRegister::CurrentCount);
-    eventually([begin, &info] { return nanoseconds(info) - begin > 30'000'000; });
-    const u64 elapsed = nanoseconds(info) - begin;
-    const u32 ticks = count_begin - apic_read(ApicRegister::CurrentCount);
+    // Each count was read between two readings of the clock, however long those lay apart: so much has passed
+    // at least, and so much at most.
+    const u64 before_first = nanoseconds(info);
+    const u32 first = apic_read(ApicRegister::CurrentCount);
+    const u64 after_first = nanoseconds(info);
+    eventually([after_first, &info] { return nanoseconds(info) - after_first > 30'000'000; });
+    const u64 before_second = nanoseconds(info);
+    const u32 second = apic_read(ApicRegister::CurrentCount);
+    const u64 after_second = nanoseconds(info);
+    const u64 ticks = first - second;
     check("30 ms are 30 million ticks of the APIC timer, within 5 %",
-          ticks > elapsed / 20 * 19 && ticks < elapsed / 20 * 21);
+          ticks > (before_second - after_first) / 20 * 19 && ticks < (after_second - before_first) / 20 * 21);
 
     auto& wall = *reinterpret_cast<volatile WallClock*>(page + 128);
     wrmsr(Msr::KVM_WALL_CLOCK_NEW, address(page) + 128);
