@@ -31,6 +31,7 @@ u32 index_of_apic[processor_limit];
 
 void (*volatile common_work)(unsigned);
 volatile u64 work_number = 0;
+volatile u64 work_before[processor_limit];  // what number each has started with
 volatile u64 done_count = 0;
 
 // What set_up_processor() has done, with tables of its own.
@@ -95,7 +96,7 @@ bool on_all(unsigned count, void (*work)(unsigned)) {
 
 void serve_work(unsigned index) {
     sti();
-    for (u64 seen = work_number;;) {
+    for (u64 seen = work_before[index];;) {
         while (work_number == seen) pause();
         seen = work_number;
         common_work(index);
@@ -110,6 +111,7 @@ void processor_entry(unsigned index) {
     set_up(index);
     index_of_apic[apic_id() % processor_limit] = index;
     auto* work = first_work;
+    work_before[index] = work_number;  // what comes once we are known to be up is for us
     up = up + 1;
     work(index);
 }
