@@ -31,8 +31,7 @@ bool is_high_byte(ZydisRegister reg) {
            reg == ZYDIS_REGISTER_BH;
 }
 
-// #XM by MXCSR, or #MF, pending or of its own.
-bool may_raise_float_exception(const Instruction& i) {
+bool works_on_x87_state(const Instruction& i) {
     if (i.raw.meta.isa_ext == ZYDIS_ISA_EXT_X87 || i.raw.meta.isa_ext == ZYDIS_ISA_EXT_MMX) return true;
     for (unsigned n = 0; n < i.raw.operand_count; ++n) {
         const auto& operand = i.operand[n];
@@ -40,6 +39,11 @@ bool may_raise_float_exception(const Instruction& i) {
         auto kind = ZydisRegisterGetClass(operand.reg.value);
         if (kind == ZYDIS_REGCLASS_X87 || kind == ZYDIS_REGCLASS_MMX) return true;
     }
+    return false;
+}
+
+// #XM by MXCSR.
+bool may_raise_simd_exception(const Instruction& i) {
     // Intel SDM vol. 2A section 2.4: types 2 and 3 raise SIMD exceptions, 11 is F16C.
     switch (i.raw.meta.exception_class) {
         case ZYDIS_EXCEPTION_CLASS_SSE2:
@@ -80,9 +84,10 @@ bool Decoder::decode(std::span<const std::byte> bytes, std::uint64_t rip, const 
     const auto* memory = out.memory();
     if (memory != nullptr && memory->mem.type != ZYDIS_MEMOP_TYPE_MEM) out.kind = Kind::Step;
     out.flags = flag_effects(out);
+    out.on_x87_state = works_on_x87_state(out);
     out.may_fault = memory != nullptr || (out.kind != Kind::Copy && out.kind != Kind::Nop) ||
                     out.raw.mnemonic == ZYDIS_MNEMONIC_DIV || out.raw.mnemonic == ZYDIS_MNEMONIC_IDIV ||
-                    may_raise_float_exception(out);
+                    out.on_x87_state || may_raise_simd_exception(out);
     out.flags.shown = out.kind == Kind::Step || out.kind == Kind::Syscall || out.kind == Kind::PushFlags;
     if (leaves_flags(out.kind)) out.flags = {.shown = out.flags.shown};
     if (out.kind == Kind::PopFlags || out.kind == Kind::Sysret || out.kind == Kind::InterruptReturn) {

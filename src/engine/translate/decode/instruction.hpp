@@ -75,6 +75,7 @@ struct Instruction {
     FlagEffects flags;
     std::int8_t memory_operand = -1;  // index of the explicit memory operand that is really accessed, or -1
     bool high_byte = false;           // names ah, ch, dh or bh: cannot take a REX prefix
+    bool on_x87_state = false;        // x87 or MMX: raises #MF first, if an exception is pending
     bool may_fault = false;           // may reach the monitor or a fault: exact flags are wanted here
     std::int8_t group = -1;           // of accesses that share a check (merge_accesses)
     bool leads_group = false;

@@ -267,6 +267,15 @@ public:
         auto s = static_cast<std::int64_t>(v);
         return s >= std::numeric_limits<std::int32_t>::min() && s <= std::numeric_limits<std::int32_t>::max();
     }
+    // cmp reg, value, by way of `scratch` when it has no immediate form.
+    void cmp_constant(int reg, std::uint64_t value, int scratch) {
+        if (fits_int32(value)) {
+            alu_imm(Alu::Cmp, reg, static_cast<std::int32_t>(value));
+        } else {
+            mov_imm(scratch, value);
+            alu(Alu::Cmp, reg, scratch);
+        }
+    }
 
 private:
     void alu_imm_sized(bool wide, Alu op, int reg, std::int32_t imm) {

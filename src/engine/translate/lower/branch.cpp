@@ -42,17 +42,22 @@ void Lowering::poll(std::uint64_t rip, std::uint32_t live, unsigned remaining) {
     clobber_flags();
 }
 
+// By a jump that is patched freely: its displacement is at `jump`.
+BlockExit* Lowering::plain_exit(std::uint64_t target, AccessMode mode, std::uint32_t live, HostCode jump,
+                                bool conditional) {
+    bool flags_in_host = in_host_ && live != 0;
+    BlockExit* exit = new_exit(target, mode, flags_in_host);
+    exit->live = live;
+    exit->jump = jump;
+    exit->conditional = conditional;
+    cold_.push_back(
+        {.jumps = {jump}, .record = exit, .exit = exit, .save_flags = flags_in_host && !in_frame_});
+    return exit;
+}
+
 BlockExit* Lowering::exit_to(const Instruction& i, std::uint64_t target, std::uint32_t live,
                              AccessMode mode) {
-    if (is_plain_exit(i, target)) {
-        bool flags_in_host = in_host_ && live != 0;
-        BlockExit* exit = new_exit(target, mode, flags_in_host);
-        exit->live = live;
-        exit->jump = as_.address(as_.jmp());
-        cold_.push_back(
-            {.jumps = {exit->jump}, .record = exit, .exit = exit, .save_flags = flags_in_host && !in_frame_});
-        return exit;
-    }
+    if (is_plain_exit(i, target)) return plain_exit(target, mode, live, as_.address(as_.jmp()), false);
     save_flags(live);
     if (target <= i.rip || went_back_) poll(target, live, 0);
     BlockExit* exit = new_exit(target, mode, false);
@@ -83,14 +88,8 @@ void Lowering::jump_conditional(const Instruction& i, const Edges& edges) {
     bool in_frame = in_frame_;
     BlockExit* taken = nullptr;
     if (is_plain_exit(i, target)) {
-        bool flags_in_host = edges.taken_live != 0;
-        BlockExit* exit = new_exit(target, block_.mode, flags_in_host);
-        exit->live = edges.taken_live;
-        exit->jump = as_.address(as_.jcc(condition_of(i)));
-        exit->conditional = true;
-        taken = exit;
-        cold_.push_back(
-            {.jumps = {exit->jump}, .record = exit, .exit = exit, .save_flags = flags_in_host && !in_frame});
+        HostCode jump = as_.address(as_.jcc(condition_of(i)));
+        taken = plain_exit(target, block_.mode, edges.taken_live, jump, true);
     } else {
         std::size_t over = as_.jcc(inverse(condition_of(i)));
         exit_to(i, target, edges.taken_live, block_.mode);

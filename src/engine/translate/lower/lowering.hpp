@@ -154,6 +154,8 @@ private:
     // Target in scratch0, flags saved; `stack_moved`: what the instruction has added to rsp already.
     void go_indirect(const Instruction& i, std::int32_t stack_moved);
     BlockExit* exit_to(const Instruction& i, std::uint64_t target, std::uint32_t live, AccessMode mode);
+    BlockExit* plain_exit(std::uint64_t target, AccessMode mode, std::uint32_t live, HostCode jump,
+                          bool conditional);
     // Needs neither a guard nor a poll.
     bool is_plain_exit(const Instruction& i, std::uint64_t target) const {
         return same_page(target) && target > i.rip && !went_back_;

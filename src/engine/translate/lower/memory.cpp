@@ -50,16 +50,6 @@ void Lowering::effective_address(const Instruction& i, const ZydisDecodedOperand
     }
 }
 
-// These raise #MF first, if an x87 exception is pending.
-static bool works_on_x87_state(const Instruction& i) {
-    for (unsigned n = 0; n < i.raw.operand_count; ++n) {
-        if (i.operand[n].type != ZYDIS_OPERAND_TYPE_REGISTER) continue;
-        auto kind = ZydisRegisterGetClass(i.operand[n].reg.value);
-        if (kind == ZYDIS_REGCLASS_MMX || kind == ZYDIS_REGCLASS_X87) return true;
-    }
-    return i.raw.meta.isa_ext == ZYDIS_ISA_EXT_X87 || i.raw.meta.isa_ext == ZYDIS_ISA_EXT_MMX;
-}
-
 // An offset may be refused that the base makes canonical.
 static bool uses_segment_base(const Instruction& i) {
     return i.memory() != nullptr &&
@@ -78,7 +68,7 @@ Site* Lowering::new_site(const Instruction& i, CallbackFunction function, unsign
     site->detail = static_cast<std::uint8_t>(detail);
     site->in_trace = block_.trace;
     site->in_shadow = in_shadow_;
-    site->step_faults = works_on_x87_state(i) || uses_segment_base(i);
+    site->step_faults = i.on_x87_state || uses_segment_base(i);
     return site;
 }
 
@@ -110,6 +100,7 @@ void Lowering::check(const Instruction& i, Access access, unsigned size) {
 // needs scratch1. With an index the distance is what stands for the base register, since an operand has no
 // room for three.
 Mem Lowering::reach_in_group(const Instruction& i, int base, std::int32_t disp) {
+    static_assert(sizeof(EngineFrame::distance) == AccessGroups::limit * sizeof(std::uint64_t));
     const AccessGroup& group = groups_.group[static_cast<std::size_t>(i.group)];
     Mem distance = engine_field(offsetof(EngineFrame, distance) + 8 * static_cast<std::size_t>(i.group));
     if (i.leads_group) {

@@ -24,13 +24,7 @@ void Lowering::leave_trace(const Instruction& i, HostCode jump, std::uint64_t ta
                                .went_back = went_back_});
         return;
     }
-    bool flags_in_host = i.exit_live != 0;
-    BlockExit* exit = new_exit(target, block_.mode, flags_in_host);
-    exit->live = i.exit_live;
-    exit->jump = jump;
-    exit->conditional = true;
-    cold_.push_back(
-        {.jumps = {jump}, .record = exit, .exit = exit, .save_flags = flags_in_host && !in_frame_});
+    plain_exit(target, block_.mode, i.exit_live, jump, true);
 }
 
 void Lowering::follow_conditional(const Instruction& i) {
@@ -44,13 +38,8 @@ void Lowering::follow_conditional(const Instruction& i) {
 
 // The return address is in scratch0, all flags are in the frame.
 void Lowering::follow_return(const Instruction& i) {
-    if (Assembler::fits_int32(i.predicted)) {
-        as_.alu_imm(Alu::Cmp, scratch0, static_cast<std::int32_t>(i.predicted));
-    } else {
-        distance_in_scratch1_ = -1;
-        as_.mov_imm(scratch1, i.predicted);
-        as_.alu(Alu::Cmp, scratch0, scratch1);
-    }
+    if (!Assembler::fits_int32(i.predicted)) distance_in_scratch1_ = -1;
+    as_.cmp_constant(scratch0, i.predicted, scratch1);
     clobber_flags();
     HostCode jump = as_.address(as_.jcc(Condition::NE));
     side_exits_.push_back({.branch = &i, .jump = jump, .remaining = remaining_ - 1, .in_frame = true});

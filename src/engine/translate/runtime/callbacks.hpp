@@ -52,9 +52,10 @@ Onward read_port(Vcpu& vcpu, Callback& record, std::uint64_t port) noexcept;
 Onward write_port(Vcpu& vcpu, Callback& record, std::uint64_t port) noexcept;
 Onward read_model_specific(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept;
 Onward write_model_specific(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept;
+// PAUSE, with Options::yields_in_spins.
+Onward spin(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept;
 // XSAVE and kin: r10 = address, becomes the host's of the area, all in one page; EngineFrame::component_mask
 // is set.
-Onward spin(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept;
 Onward save_vectors(Vcpu& vcpu, Callback& record, std::uint64_t address) noexcept;
 Onward restore_vectors(Vcpu& vcpu, Callback& record, std::uint64_t address) noexcept;
 Onward pop_flags(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept;

@@ -6,12 +6,7 @@
 namespace undercroft::translate {
 
 void emit_indirect_entry(Assembler& as, const Thunks& thunks, const Block& block, bool counted) {
-    if (Assembler::fits_int32(block.rip)) {
-        as.alu_imm(Alu::Cmp, scratch0, static_cast<std::int32_t>(block.rip));
-    } else {
-        as.mov_imm(scratch1, block.rip);
-        as.alu(Alu::Cmp, scratch0, scratch1);
-    }
+    as.cmp_constant(scratch0, block.rip, scratch1);
     as.bind_to(as.jcc(Condition::NE), thunks.indirect_miss);
     as.cmp32_imm_patchable(exec_id_field(block.mode, block.rip), block.page_id);
     as.bind_to(as.jcc(Condition::NE), thunks.indirect_miss);
