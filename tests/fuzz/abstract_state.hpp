@@ -59,11 +59,14 @@ struct Probe {
     std::int64_t size() const { return 4096 - limit; }
 };
 
-inline constexpr int distance_count = 16;  // slots of the frame for groups
+// Slots of the frame: distances of groups, the two spills, the homes of the guest's r10 and r11.
+inline constexpr int distance_count = 16;
+inline constexpr int first_home = distance_count + 2;
+inline constexpr int slot_count = first_home + 2;
 
 struct AbstractState {
     std::array<Value, 16> reg;
-    std::array<Value, distance_count + 2> slot;  // of the frame: distances, then the two spills
+    std::array<Value, slot_count> slot;
     bool compared = false;  // the flags are those of `cmp`, of a Bounded-to-be in this register:
     unsigned compared_reg = 0;
     std::int64_t compared_with = 0;

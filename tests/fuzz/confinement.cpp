@@ -47,8 +47,10 @@ void Proof::step() {
 bool Proof::plain() {
     for (unsigned n = 0; n < i_.raw.operand_count; ++n) {
         const auto& operand = i_.operand[n];
-        if (operand.type == ZYDIS_OPERAND_TYPE_MEMORY && operand.mem.type != ZYDIS_MEMOP_TYPE_AGEN)
+        if (operand.type == ZYDIS_OPERAND_TYPE_MEMORY && operand.mem.type != ZYDIS_MEMOP_TYPE_AGEN) {
             check_access(operand, memory_at(n));
+            if (memory_at(n).frame && i_.writes(operand)) overwrite(memory_at(n));
+        }
         if (operand.type != ZYDIS_OPERAND_TYPE_REGISTER || register_of(n) < 0) continue;
         if (i_.reads(operand)) require(!reg(register_of(n)).is_secret(), "computes with a host address");
     }
@@ -56,6 +58,14 @@ bool Proof::plain() {
         if (register_of(n) >= 0 && i_.writes(i_.operand[n])) forget(register_of(n));
     }
     return true;
+}
+
+// What else than special() writes a slot.
+void Proof::overwrite(const Operand& m) {
+    std::int64_t first = m.disp - home(scratch0).disp;
+    bool of_home = first > -8 && first < 16;
+    require(!of_home || first % 8 == 0, "writes a part of a register's home");
+    if (int n = slot(m); n >= 0) state_.slot[static_cast<std::size_t>(n)] = fresh();
 }
 
 void Proof::check_access(const ZydisDecodedOperand& operand, const Operand& m) {
@@ -174,8 +184,8 @@ bool Proof::call() {
 }
 // A helper did the instruction, or its part of it; what it may have changed is forgotten.
 void Proof::resume_here(const Site& site) {
-    const ResumingHelper* helper = resuming_helper(site.function);
-    if (helper == nullptr) return;
+    std::optional<ResumingHelper> helper = resuming_helper(site);
+    if (!helper) return;
     reachable_ = true;
     forget(scratch0);
     forget(scratch1);

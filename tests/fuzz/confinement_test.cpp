@@ -46,6 +46,13 @@ protected:
         as.alu(Alu::Sub, scratch1, scratch0);
     }
 
+    // Of 8 bytes at rdi; r11 is the distance.
+    void group() {
+        probe(4096 - 8);
+        as.lea(scratch1, checked);
+        as.alu(Alu::Sub, scratch1, rdi);
+    }
+
     void probe(std::int32_t limit, Access access = Access::Write,
                AccessMode mode = AccessMode::SupervisorAc) {
         constexpr std::int32_t mask = (Tlb::entry_count - 1) * sizeof(TlbEntry);
@@ -108,6 +115,29 @@ TEST_F(Confinement, FollowsAnIndexThatMoves) {
     as.lea(rcx, Mem{.base = rcx, .disp = 1});
     as.load(rax, Mem{.base = scratch1, .index = rcx, .scale = 2, .disp = 4});
     EXPECT_EQ(verdict(), "");
+}
+// A group's base register goes through a home: the guest's mov r10, rdi and mov rdi, r10.
+TEST_F(Confinement, FollowsABaseThroughAHome) {
+    group();
+    as.store(home(scratch0), rdi);
+    as.mov_imm(rdi, 0);
+    as.load(rdi, home(scratch0));
+    as.store(Mem{.base = rdi, .index = scratch1}, rax);
+    EXPECT_EQ(verdict(), "");
+}
+TEST_F(Confinement, RefusesABaseFromAHomeThatChanged) {
+    group();
+    as.store(home(scratch0), rdi);
+    as.store32(home(scratch0), rax);
+    as.load(rdi, home(scratch0));
+    as.store(Mem{.base = rdi, .index = scratch1}, rax);
+    EXPECT_NE(verdict(), "");
+}
+TEST_F(Confinement, RefusesAWriteIntoAHome) {
+    Mem inside = home(scratch1);
+    inside.disp -= 4;
+    as.store(inside, rax);
+    EXPECT_NE(verdict(), "");
 }
 TEST_F(Confinement, RefusesAGuestAddress) {
     as.load(rax, Mem{.base = rdi});

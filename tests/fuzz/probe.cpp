@@ -53,7 +53,9 @@ int Proof::slot(const Operand& m) {
     if (at >= distances && at < distances + 8 * distance_count && at % 8 == 0)
         return static_cast<int>((at - distances) / 8);
     if (at == engine + offsetof(EngineFrame, spill)) return distance_count;
-    return at == engine + offsetof(EngineFrame, spill_rax) ? distance_count + 1 : -1;
+    if (at == engine + offsetof(EngineFrame, spill_rax)) return distance_count + 1;
+    if (m.disp == home(scratch0).disp) return first_home;
+    return m.disp == home(scratch1).disp ? first_home + 1 : -1;
 }
 
 bool Proof::load() {

@@ -156,6 +156,7 @@ private:
 
     // --- confinement.cpp
     bool plain();
+    void overwrite(const Operand& m);
     void check_access(const ZydisDecodedOperand& operand, const Operand& m);
     void leaves();
     void flow_to(std::size_t offset);

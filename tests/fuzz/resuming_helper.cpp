@@ -9,12 +9,12 @@ namespace {
 
 constexpr std::uint32_t bit(Gpr name) { return 1u << static_cast<unsigned>(name); }
 
-constexpr std::uint32_t string_registers = bit(Gpr::Rcx) | bit(Gpr::Rsi) | bit(Gpr::Rdi);
+constexpr std::uint32_t fill_registers = bit(Gpr::Rcx) | bit(Gpr::Rdi);
 constexpr std::uint32_t identification = bit(Gpr::Rax) | bit(Gpr::Rbx) | bit(Gpr::Rcx) | bit(Gpr::Rdx);
 
 const ResumingHelper helpers[] = {
     {push_flags, bit(Gpr::Rsp)},
-    {string_instruction, string_registers},
+    {string_instruction, fill_registers},
     {write_fs_base},
     {write_gs_base},
     {identify, identification},
@@ -29,11 +29,14 @@ const ResumingHelper helpers[] = {
 
 }  // namespace
 
-const ResumingHelper* resuming_helper(CallbackFunction function) {
-    for (const ResumingHelper& helper : helpers) {
-        if (helper.function == function) return &helper;
+std::optional<ResumingHelper> resuming_helper(const Site& site) {
+    for (ResumingHelper helper : helpers) {
+        if (helper.function != site.function) continue;
+        bool moves = helper.function == string_instruction && site.detail != 0;
+        if (moves) helper.changes |= bit(Gpr::Rsi);
+        return helper;
     }
-    return nullptr;
+    return std::nullopt;
 }
 
 }  // namespace undercroft::fuzz

@@ -6,6 +6,7 @@
 #include "engine/translate/runtime/callbacks.hpp"
 
 #include <cstdint>
+#include <optional>
 
 namespace undercroft::fuzz {
 
@@ -16,7 +17,7 @@ struct ResumingHelper {
     bool operand = false;       // r10 + r11 is the host address of the site's operand
 };
 
-// Null: the code behind a call of this function is reached in another way or never.
-const ResumingHelper* resuming_helper(translate::CallbackFunction function);
+// Empty: the code behind a call from this site is reached in another way or never.
+std::optional<ResumingHelper> resuming_helper(const translate::Site& site);
 
 }  // namespace undercroft::fuzz
