@@ -3,18 +3,15 @@
 
 #include "machine/console.hpp"
 #include "machine/event_loop.hpp"
-#include "machine/halt.hpp"
 #include "machine/signals.hpp"
 #include "machine/terminal.hpp"
+#include "machine/vcpu_threads.hpp"
 
 #include <unistd.h>
 
-#include <atomic>
 #include <csignal>
 #include <mutex>
-#include <thread>
 #include <utility>
-#include <vector>
 
 namespace undercroft {
 namespace {
@@ -105,18 +102,9 @@ private:
     }
 
     void run_machine() {
-        std::vector<std::thread> threads;
-        std::atomic<unsigned> running{machine_->processors()};
-        for (unsigned processor = 0; processor < machine_->processors(); ++processor) {
-            threads.emplace_back([this, processor, &running] {
-                signals::AlternateStack stack;
-                ask_for_precise_sleep();
-                machine_->run(processor);
-                if (--running == 0) loop_.stop();
-            });
-        }
+        threads_.start(*machine_, [this] { loop_.stop(); });
         loop_.run();
-        for (std::thread& thread : threads) thread.join();
+        threads_.join();
         report_.outcome = machine_->outcome();
     }
 
@@ -176,6 +164,7 @@ private:
     HostClock clock_;
     SlowClock slow_clock_{clock_, lockstep_slowness};
     std::unique_ptr<Machine> machine_;
+    VcpuThreads threads_;  // joined before the machine goes
     bool stopping_ = false;
     SteadyClock::time_point stopping_since_;
     std::mutex mutex_;

@@ -94,7 +94,12 @@ Board::Outputs Machine::board_outputs() {
 
 void Machine::end(Outcome outcome) {
     if (!outcome_) outcome_ = outcome;
+    interrupt_all();
+}
+
+void Machine::interrupt_all() {
     for (const auto& processor : processors_) processor->request(Attention::Stop);
+    wake_.notify_all();
 }
 
 void Machine::stop() {
@@ -104,10 +109,25 @@ void Machine::stop() {
 
 void Machine::show_status() {
     std::lock_guard lock{board_.lock()};
-    for (unsigned n = 0; n < processors(); ++n) {
-        status_wanted_ |= 1ull << n;
-        processors_[n]->request(Attention::Stop);
-    }
+    for (unsigned n = 0; n < processors(); ++n) status_wanted_ |= 1ull << n;
+    interrupt_all();
+}
+
+void Machine::pause() {
+    std::lock_guard lock{board_.lock()};
+    paused_ = true;
+    interrupt_all();
+}
+
+void Machine::resume() {
+    std::lock_guard lock{board_.lock()};
+    paused_ = false;
+    wake_.notify_all();
+}
+
+bool Machine::is_at_rest() {
+    std::lock_guard lock{board_.lock()};
+    return at_rest_ == processors();
 }
 
 void Machine::input_arrived() {
@@ -115,18 +135,23 @@ void Machine::input_arrived() {
     board_.feed_serial();
 }
 
-// After a Stop.
 bool Machine::has_ended(unsigned processor) {
-    bool print = false;
-    bool ended = false;
-    {
-        std::lock_guard lock{board_.lock()};
-        print = (status_wanted_ >> processor & 1) != 0;
-        status_wanted_ &= ~(1ull << processor);
-        ended = outcome_.has_value();
+    std::uint64_t bit = 1ull << processor;
+    std::unique_lock lock{board_.lock()};
+    for (;;) {
+        if ((status_wanted_ & bit) != 0) {
+            status_wanted_ &= ~bit;
+            lock.unlock();
+            Console::notice(processors_[processor]->status());
+            lock.lock();
+        } else if (outcome_ || !paused_) {
+            return outcome_.has_value();
+        } else {
+            ++at_rest_;
+            wake_.wait(lock);
+            --at_rest_;
+        }
     }
-    if (print) Console::notice(processors_[processor]->status());
-    return ended;
 }
 
 void Machine::run(unsigned processor) {
@@ -135,7 +160,8 @@ void Machine::run(unsigned processor) {
         std::lock_guard lock{board_.lock()};
         end(outcome);
     };
-    for (bool ended = false; !ended;) {
+    bool ended = has_ended(processor);
+    while (!ended) {
         switch (it.execute()) {
             case Exit::Halt: it.halt(); continue;
             case Exit::Shutdown: failed(Outcome::TripleFault); break;
@@ -145,6 +171,8 @@ void Machine::run(unsigned processor) {
         ended = has_ended(processor);
     }
     it.finish();
+    std::lock_guard lock{board_.lock()};
+    ++at_rest_;
 }
 
 std::string Machine::engine_failure() const {

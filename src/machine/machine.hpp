@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Machine: one guest from power-on to its end: processors, memory, devices and the engines that run it.
 //
-// run() is called once for each vCPU, on a thread of its own (see lifecycle.hpp), and returns when the guest
-// has ended. Meanwhile other threads may call stop(), show_status() and input_arrived(); the rest is for
-// before and after.
+// run() is called once for each vCPU, on a thread of its own (see vcpu_threads.hpp), and returns when the
+// guest has ended. Meanwhile other threads may call what says so; the rest is for before and after.
 
 #pragma once
 
@@ -21,6 +20,7 @@
 #include "memory/guest_memory.hpp"
 #include "mmu/code_exchange.hpp"
 
+#include <condition_variable>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -46,9 +46,16 @@ public:
     unsigned processors() const { return static_cast<unsigned>(processors_.size()); }
     void run(unsigned processor);
 
+    // Any thread, without the board's lock.
     void stop();           // run() returns soon
     void show_status();    // prints a line for each vCPU on the console's side
     void input_arrived();  // the console has something for the guest
+
+    // Any thread. A paused guest executes nothing, and its clocks go on; one that does not run yet begins
+    // paused. Takes effect soon: is_at_rest() says whether the last vCPU has stopped.
+    void pause();
+    void resume();
+    bool is_at_rest();
 
     // After run().
     Outcome outcome() const { return outcome_.value_or(Outcome::Stopped); }
@@ -60,8 +67,9 @@ private:
             const Clock& clock);
 
     Board::Outputs board_outputs();
-    void end(Outcome outcome);  // under the lock: the first one counts
-    bool has_ended(unsigned processor);
+    void end(Outcome outcome);           // under the lock: the first one counts
+    void interrupt_all();                // under the lock: every vCPU looks at what is wanted
+    bool has_ended(unsigned processor);  // after a Stop; waits while the machine is paused
 
     EventLoop& loop_;
     const Clock& clock_;
@@ -78,6 +86,9 @@ private:
 
     std::optional<Outcome> outcome_;   // under the board's lock, like the next
     std::uint64_t status_wanted_ = 0;  // a bit for each vCPU that has not printed its line yet
+    bool paused_ = false;
+    unsigned at_rest_ = 0;          // vCPUs that wait for resume(), or have ended
+    std::condition_variable wake_;  // for vCPUs that are paused: one of the above has changed
 };
 
 }  // namespace undercroft

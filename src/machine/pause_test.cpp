@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+// A machine that is paused executes nothing, goes on where it was, and can be ended.
+
+#include "boot/test_kernels.hpp"
+#include "machine/machine.hpp"
+#include "machine/signals.hpp"
+#include "machine/vcpu_threads.hpp"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <filesystem>
+#include <fstream>
+#include <span>
+#include <thread>
+
+namespace undercroft {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::uint64_t code_address = 0x200000;
+constexpr std::uint64_t counter_address = 0x300000;
+
+// lock inc qword [0x300000]; jmp
+constexpr std::array<std::uint8_t, 11> counting_loop{0xf0, 0x48, 0xff, 0x04, 0x25, 0, 0, 0x30, 0, 0xeb, 0xf5};
+
+struct Pause : testing::Test {
+    fs::path kernel = fs::path{testing::TempDir()} / ("undercroft-pause-" + std::to_string(getpid()));
+    std::unique_ptr<EventLoop> loop = *EventLoop::create();
+    std::unique_ptr<Console> console;
+    HostClock clock;
+    Machine::Disks disks;
+    std::unique_ptr<Machine> machine;
+    std::atomic<bool> ended{false};
+    std::uint64_t* counter = nullptr;
+
+    void SetUp() override {
+        signals::block();
+        auto code = std::as_bytes(std::span{counting_loop});
+        boot::test::Bytes file = boot::test::elf(
+            code_address, {{code_address, code_address, {code.begin(), code.end()}, code.size()}});
+        std::ofstream{kernel, std::ios::binary}.write(reinterpret_cast<const char*>(file.data()),
+                                                      static_cast<std::streamsize>(file.size()));
+        MachineConfig config;
+        config.kernel = kernel.string();
+        config.memory = std::uint64_t{64} << 20;
+        auto image = load_guest(config);
+        ASSERT_TRUE(image) << image.error().message;
+        counter = reinterpret_cast<std::uint64_t*>(image->memory->host(GuestPhysical{counter_address}));
+        console = *Console::open("file:/dev/null", *loop);
+        auto made =
+            Machine::create(*std::move(image), EngineKind::Translate, 1, disks, *console, *loop, clock);
+        ASSERT_TRUE(made) << made.error().message;
+        machine = *std::move(made);
+    }
+    void TearDown() override { fs::remove(kernel); }
+
+    std::uint64_t count() const { return std::atomic_ref{*counter}.load(); }
+    void wait_for_progress() const {
+        for (std::uint64_t before = count(); count() == before;) std::this_thread::yield();
+    }
+    void wait_for_rest() const {
+        while (!machine->is_at_rest()) std::this_thread::yield();
+    }
+};
+
+TEST_F(Pause, StopsAGuestThatGoesOnAfterwards) {
+    VcpuThreads threads;
+    threads.start(*machine, [this] { ended = true; });
+    wait_for_progress();
+    for (int round = 0; round < 20; ++round) {
+        machine->pause();
+        wait_for_rest();
+        std::uint64_t before = count();
+        if (round == 0) machine->show_status();  // by the vCPU, which rests again afterwards
+        for (int i = 0; i < 100; ++i) std::this_thread::yield();
+        wait_for_rest();
+        EXPECT_EQ(count(), before);
+        EXPECT_FALSE(ended);
+        machine->resume();
+        wait_for_progress();
+    }
+    machine->stop();
+    threads.join();
+    EXPECT_TRUE(ended);
+    EXPECT_EQ(machine->outcome(), Outcome::Stopped);
+}
+
+TEST_F(Pause, BeforeTheStart) {
+    machine->pause();
+    VcpuThreads threads;
+    threads.start(*machine, [] {});
+    wait_for_rest();
+    EXPECT_EQ(count(), 0u);
+    machine->resume();
+    wait_for_progress();
+    machine->stop();
+}
+
+TEST_F(Pause, APausedMachineCanBeStopped) {
+    VcpuThreads threads;
+    threads.start(*machine, [] {});
+    machine->pause();
+    wait_for_rest();
+    machine->stop();
+    threads.join();
+    EXPECT_EQ(machine->outcome(), Outcome::Stopped);
+}
+
+}  // namespace
+}  // namespace undercroft
