@@ -60,11 +60,12 @@ std::size_t ymm_end(const Context& context) {
     return XsaveArea::ymm_high + (context.is_64bit() ? 256u : 128u);
 }
 
-// The area's address: aligned, and accessible in all its length.
+// The area's address: aligned, and accessible in all its length. Of a misaligned one FXSAVE and FXRSTOR look
+// at the first four bytes before they mind.
 bool area_address(Context& context, unsigned size, unsigned alignment, Access access, std::uint64_t& linear) {
     bool addressable = operand_address(context, access, linear, size);
     bool aligned = (linear & (alignment - 1)) == 0;
-    if (!addressable && (aligned || (alignment == 16 && !is_canonical(linear)))) return false;
+    if (!addressable && (aligned || (alignment == 16 && !is_canonical(linear + 3)))) return false;
     if (!aligned) {
         const Vcpu& vcpu = context.vcpu;
         bool checked = (vcpu.system_flags & RFLAGS::AC) != 0 && (vcpu.paging.cr0 & CR0::AM) != 0 &&
