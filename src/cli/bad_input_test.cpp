@@ -78,6 +78,26 @@ TEST_F(BadInput, Options) {
     expect_refused("run --kernel x --memory 100G", "memory '100G': more than 64 GiB");
 }
 
+TEST_F(BadInput, MachineFiles) {
+    std::string a = file("a.toml", "kernel = '/nonexistent/a'\n");
+    std::string b = file("b.toml", "kernel = '/nonexistent/b'\n");
+    std::string twin = file("twin.toml", "kernel = 'k'\nname = 'a'\n");
+    expect_refused("run " + a + " " + b, "kernel '/nonexistent/a': No such file");
+    expect_refused("run " + b + " " + a, "kernel '/nonexistent/b': No such file");
+    expect_refused("run " + a + " " + twin, twin + ": name 'a' is that of " + a + ", too");
+    expect_refused("run " + a + " " + a, "name 'a' is that of");
+    expect_refused("run /nonexistent/a.toml", "machine '/nonexistent/a.toml': No such file");
+    expect_refused("run " + file("c.toml", "kernel = 'k'\ncolour = 'red'\n"),
+                   "c.toml:2: unknown key 'colour'");
+    expect_refused("run " + a + " --memory 1G", "--memory describes a machine, and so does " + a);
+    expect_refused("run --reboot " + a, "--reboot describes a machine");
+    expect_refused("run --kernel x --name 'a b'", "name 'a b'");
+    std::string disk = file("disk", std::string(512, 'x'));
+    std::string with_disk = "kernel = 'k'\ndisks = ['disk']\n";
+    expect_refused("run " + file("d.toml", with_disk) + " " + file("e.toml", with_disk),
+                   "disk '" + disk + "': in use");
+}
+
 TEST_F(BadInput, Kernels) {
     expect_refused("run --kernel /nonexistent/vmlinuz", "kernel '/nonexistent/vmlinuz': No such file");
     expect_refused("run --kernel " + folder.string(), "not a regular file");
@@ -108,12 +128,13 @@ TEST_F(BadInput, Disks) {
     std::string good = file("good", std::string(512, 'x'));
     expect_refused("run --kernel x --disk " + good + ",rw", "'rw' is not 'ro'");
     expect_refused("run --kernel x --disk " + good + " --disk " + good, "disk '" + good + "': in use");
-    expect_refused("run --kernel x --disk " + good + " --engine lockstep", "leave out --disk");
+    expect_refused("run --kernel x --disk " + good + " --engine lockstep",
+                   "engine lockstep cannot follow what disks write to memory");
     expect_refused("run --kernel /nonexistent/vmlinuz --disk " + good + ",ro --disk " + good + ",ro",
                    "kernel '/nonexistent/vmlinuz'");
     std::string many;
     for (unsigned n = 0; n < 17; ++n) many += " --disk " + good + ",ro";
-    expect_refused("run --kernel x" + many, "--disk: at most 16");
+    expect_refused("run --kernel x" + many, "17 disks: at most 16");
 }
 
 TEST_F(BadInput, ARefusedRunLeavesNoConsoleBehind) {

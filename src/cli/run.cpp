@@ -3,16 +3,18 @@
 
 #include "base/log.hpp"
 #include "cli/command_line.hpp"
-#include "cli/memory_size.hpp"
 #include "cli/statistics_output.hpp"
 #include "engine/translate/runtime/perf_map.hpp"
-#include "machine/layout.hpp"
+#include "machine/memory_size.hpp"
 #include "machine/signals.hpp"
+#include "monitor/machine_file.hpp"
+#include "monitor/settings.hpp"
 
 #include <fmt/core.h>
 #include <CLI/CLI.hpp>
 
 #include <cstdio>
+#include <map>
 #include <utility>
 
 namespace undercroft::cli {
@@ -24,116 +26,61 @@ Examples:
   undercroft run --kernel vmlinuz --initrd initramfs.cpio --memory 4G --append 'quiet loglevel=3'
   undercroft run --kernel vmlinuz --initrd initramfs.cpio --disk root.img --disk tools.img,ro
   undercroft run --kernel vmlinuz --console unix:/tmp/console --stats
+  undercroft run web.toml database.toml
 
 Keys on a terminal: Ctrl-A x ends the machine, Ctrl-A c shows its status, Ctrl-A Ctrl-A sends Ctrl-A.
 Exit status: 0 the guest powered off or was ended by Ctrl-A x, 1 the host failed or the engines differ,
-2 wrong usage or input, 3 the guest reset or triple-faulted.)";
+2 wrong usage or input, 3 the guest reset or triple-faulted. Of several machines the worst counts:
+1 before 2 before 3 before 0.)";
 
-int exit_status(const RunReport& report) {
-    if (report.signal != 0) signals::die_of(report.signal);
-    if (report.console_failure) {
-        std::fprintf(stderr, "undercroft: %s\n", report.console_failure->message.c_str());
-        return exit_host;
-    }
+int exit_status(const TenantReport& report, bool one_of_several) {
+    auto failed = [&](const std::string& message, int status) {
+        std::string whose = one_of_several ? report.name + ": " : "";
+        std::fprintf(stderr, "undercroft: %s%s\n", whose.c_str(), message.c_str());
+        return status;
+    };
+    if (report.console_failure) return failed(report.console_failure->message, exit_host);
+    if (report.reboot_failure) return failed(report.reboot_failure->message, exit_usage);
     switch (report.outcome) {
         case Outcome::PoweredOff:
         case Outcome::Stopped: return exit_success;
         case Outcome::Reset:
         case Outcome::TripleFault: return exit_reset;
-        case Outcome::EnginesDiffer:
-            std::fprintf(stderr, "undercroft: %s\n", report.engine_failure.c_str());
-            return exit_host;
+        case Outcome::EnginesDiffer: return failed(report.engine_failure, exit_host);
     }
     return exit_host;
 }
 
-// A comma ends the file's name, so that more can be said of a disk.
-Result<std::vector<DiskChoice>> disks_of(const RunArguments& arguments) {
-    std::vector<DiskChoice> disks;
-    for (const std::string& text : arguments.disks) {
-        std::size_t comma = text.find(',');
-        DiskChoice disk{.path = text.substr(0, comma)};
-        if (comma != std::string::npos) {
-            std::string word = text.substr(comma + 1);
-            if (word != "ro") return Error{fmt::format("--disk {}: '{}' is not 'ro'", text, word)};
-            disk.access = DiskAccess::ReadOnly;
-        }
-        disks.push_back(std::move(disk));
+// Worse ones come later: what counts when several machines ended in different ways.
+int severity(int status) {
+    switch (status) {
+        case exit_success: return 0;
+        case exit_reset: return 1;
+        case exit_usage: return 2;
+        default: return 3;
     }
-    if (disks.size() > layout::virtio_slot_count)
-        return Error{fmt::format("--disk: at most {} of them", layout::virtio_slot_count)};
-    if (!disks.empty() && arguments.engine == "lockstep")
-        return Error{"--engine lockstep cannot follow what disks write to memory: leave out --disk"};
-    return disks;
 }
 
-}  // namespace
-
-void add_run(CLI::App& app, RunArguments& arguments, std::function<void()> chosen) {
-    CLI::App* verb = app.add_subcommand("run", "Boot a Linux kernel (bzImage or 64-bit ELF vmlinux)");
-    verb->footer(examples);
-    verb->add_option("--kernel", arguments.kernel, "the kernel's file")->type_name("FILE");
-    verb->add_option("--initrd", arguments.initrd, "an initial RAM disk")->type_name("FILE");
-    verb->add_option("--append", arguments.append,
-                     std::string{"more for the kernel's command line, after\n'"} + default_command_line + "'")
-        ->type_name("TEXT");
-    verb->add_option("--memory", arguments.memory, "size of the guest's memory: 512M, 4G …")
-        ->type_name("SIZE")
-        ->capture_default_str();
-    verb->add_option("--cpus", arguments.processors, "how many virtual processors the guest has: 1 to 64")
-        ->type_name("N")
-        ->capture_default_str();
-    verb->add_option(
-            "--disk", arguments.disks,
-            "a disk (virtio): a raw file or a block device; ',ro' forbids writing.\nMay be given again "
-            "for more")
-        ->type_name("FILE[,ro]")
-        ->allow_extra_args(false);
-    verb->add_option("--engine", arguments.engine,
-                     "how guest code runs: translate, step (one instruction at a\ntime, slow), or lockstep "
-                     "(both, compared at every block)")
-        ->type_name("NAME")
-        ->capture_default_str();
-    verb->add_option(
-            "--lockstep-every", arguments.lockstep_every,
-            "with --engine lockstep: compare after so many instructions,\nwith blocks linked as usual")
-        ->type_name("N");
-    verb->add_option("--console", arguments.console, "stdio, file:PATH (output only) or unix:PATH (a socket)")
-        ->type_name("WHERE")
-        ->capture_default_str();
-    verb->add_option("--log", arguments.log, "error, warn, info, debug or trace")
-        ->type_name("LEVEL")
-        ->capture_default_str();
-    verb->add_flag("--reboot", arguments.reboot, "start again when the guest resets");
-    verb->add_flag("--stats", arguments.statistics, "show figures on standard error at the end");
-    verb->add_flag("--json", arguments.json, "show them as JSON");
-    verb->add_flag("--perf-map", arguments.perf_map,
-                   "write /tmp/perf-PID.map, by which perf knows the guest's code");
-    verb->final_callback(std::move(chosen));
-}
-
-Result<RunOptions> options_of(const RunArguments& arguments) {
-    RunOptions options;
+Result<TenantOptions> machine_of(const RunArguments& arguments) {
+    TenantOptions options;
     if (arguments.kernel.empty()) return Error{"no kernel: give one with --kernel FILE"};
+    auto name = machine_name(arguments.name);
+    if (!name) return name.error();
     auto memory = parse_memory_size(arguments.memory);
     if (!memory) return memory.error();
-    if (arguments.engine == "step") {
-        options.machine.engine = EngineKind::Step;
-    } else if (arguments.engine == "lockstep") {
-        options.machine.engine = EngineKind::Lockstep;
-        options.machine.engine.lockstep_every = arguments.lockstep_every;
-    } else if (arguments.engine != "translate") {
-        return Error{"engine '" + arguments.engine + "': not one of translate, step, lockstep"};
+    auto engine = engine_named(arguments.engine);
+    if (!engine) return engine.error();
+    auto processors = processor_count(arguments.processors);
+    if (!processors) return Error{"--cpus " + processors.error().message};
+    for (const std::string& text : arguments.disks) {
+        auto disk = disk_named(text);
+        if (!disk) return disk.error();
+        options.machine.disks.push_back(*std::move(disk));
     }
-    if (arguments.processors < 1 || arguments.processors > layout::max_processors)
-        return Error{
-            fmt::format("--cpus {}: not from 1 to {}", arguments.processors, layout::max_processors)};
-    if (arguments.engine == "lockstep" && arguments.processors > 1)
-        return Error{"--engine lockstep follows one virtual processor only: leave out --cpus"};
-    options.machine.processors = arguments.processors;
-    auto disks = disks_of(arguments);
-    if (!disks) return disks.error();
-    options.machine.disks = *std::move(disks);
+    options.name = *std::move(name);
+    options.machine.engine = *engine;
+    if (*engine == EngineKind::Lockstep) options.machine.engine.lockstep_every = arguments.lockstep_every;
+    options.machine.processors = *processors;
     options.machine.kernel = arguments.kernel;
     options.machine.initrd = arguments.initrd;
     options.machine.memory = *memory;
@@ -141,6 +88,101 @@ Result<RunOptions> options_of(const RunArguments& arguments) {
     if (!arguments.append.empty()) options.machine.command_line += " " + arguments.append;
     options.console = arguments.console;
     options.reboot = arguments.reboot;
+    if (auto checked = check(options.machine); !checked) return checked.error();
+    return options;
+}
+
+// Returns them.
+std::vector<const CLI::Option*> add_machine_options(CLI::App& verb, RunArguments& arguments) {
+    std::size_t others = verb.get_options().size();
+    verb.add_option("--name", arguments.name, "what the machine is called")
+        ->type_name("NAME")
+        ->capture_default_str();
+    verb.add_option("--kernel", arguments.kernel, "the kernel's file")->type_name("FILE");
+    verb.add_option("--initrd", arguments.initrd, "an initial RAM disk")->type_name("FILE");
+    verb.add_option("--append", arguments.append,
+                    std::string{"more for the kernel's command line, after\n'"} + default_command_line + "'")
+        ->type_name("TEXT");
+    verb.add_option("--memory", arguments.memory, "size of the guest's memory: 512M, 4G …")
+        ->type_name("SIZE")
+        ->capture_default_str();
+    verb.add_option("--cpus", arguments.processors, "how many virtual processors the guest has: 1 to 64")
+        ->type_name("N")
+        ->capture_default_str();
+    verb.add_option(
+            "--disk", arguments.disks,
+            "a disk (virtio): a raw file or a block device; ',ro' forbids writing.\nMay be given again "
+            "for more")
+        ->type_name("FILE[,ro]")
+        ->allow_extra_args(false);
+    verb.add_option("--engine", arguments.engine,
+                    "how guest code runs: translate, step (one instruction at a\ntime, slow), or lockstep "
+                    "(both, compared at every block)")
+        ->type_name("NAME")
+        ->capture_default_str();
+    verb.add_option(
+            "--lockstep-every", arguments.lockstep_every,
+            "with --engine lockstep: compare after so many instructions,\nwith blocks linked as usual")
+        ->type_name("N");
+    verb.add_option("--console", arguments.console, "stdio, file:PATH (output only) or unix:PATH (a socket)")
+        ->type_name("WHERE")
+        ->capture_default_str();
+    verb.add_flag("--reboot", arguments.reboot, "start again when the guest resets");
+    std::vector<const CLI::Option*> added;
+    for (CLI::Option* option : verb.get_options()) {
+        if (others > 0)
+            --others;
+        else
+            added.push_back(option->group("Options that describe one machine"));
+    }
+    return added;
+}
+
+}  // namespace
+
+void add_run(CLI::App& app, RunArguments& arguments, std::function<void()> chosen) {
+    CLI::App* verb =
+        app.add_subcommand("run", "Boot a Linux kernel (bzImage or 64-bit ELF vmlinux), or several");
+    verb->footer(examples);
+    verb->add_option("file", arguments.files,
+                     "descriptions of machines (TOML, see docs/monitor.md), in place of the\noptions that "
+                     "describe one")
+        ->type_name("FILE.toml");
+    std::vector<const CLI::Option*> of_machine = add_machine_options(*verb, arguments);
+    verb->add_option("--log", arguments.log, "error, warn, info, debug or trace")
+        ->type_name("LEVEL")
+        ->capture_default_str();
+    verb->add_flag("--stats", arguments.statistics, "show figures on standard error at the end");
+    verb->add_flag("--json", arguments.json, "show them as JSON");
+    verb->add_flag("--perf-map", arguments.perf_map,
+                   "write /tmp/perf-PID.map, by which perf knows the guest's code");
+    verb->final_callback([&arguments, of_machine, chosen = std::move(chosen)] {
+        for (const CLI::Option* option : of_machine) {
+            if (option->count() > 0) arguments.machine_options.push_back(option->get_name());
+        }
+        chosen();
+    });
+}
+
+Result<MonitorOptions> options_of(const RunArguments& arguments) {
+    MonitorOptions options;
+    if (arguments.files.empty()) {
+        auto machine = machine_of(arguments);
+        if (!machine) return machine.error();
+        options.machines.push_back(*std::move(machine));
+    }
+    if (!arguments.files.empty() && !arguments.machine_options.empty())
+        return Error{fmt::format("{} describes a machine, and so does {}: give one of them",
+                                 arguments.machine_options.front(), arguments.files.front())};
+    std::map<std::string, std::string> files;  // by the machine's name
+    for (const std::string& file : arguments.files) {
+        auto machine = read_machine_file(file);
+        if (!machine) return machine.error();
+        auto [first, added] = files.emplace(machine->name, file);
+        if (!added)
+            return Error{fmt::format("{}: name '{}' is that of {}, too", file, first->first, first->second)};
+        options.machines.push_back(*std::move(machine));
+    }
     return options;
 }
 
@@ -158,14 +200,20 @@ int run(const RunArguments& arguments) {
     if (arguments.perf_map) {
         if (auto opened = translate::PerfMap::open(); !opened) return refuse(opened.error().message);
     }
-    auto report = run_to_end(*options);
+    auto report = run_machines(*std::move(options));
     if (!report) return refuse(report.error().message);
     if (arguments.json) {
-        print_json(stderr, report->statistics);
+        print_json(stderr, report->machines);
     } else if (arguments.statistics) {
-        print_table(stderr, report->statistics);
+        print_tables(stderr, report->machines);
     }
-    return exit_status(*report);
+    if (report->signal != 0) signals::die_of(report->signal);
+    int worst = exit_success;
+    for (const TenantReport& machine : report->machines) {
+        int status = exit_status(machine, report->machines.size() > 1);
+        if (severity(status) > severity(worst)) worst = status;
+    }
+    return worst;
 }
 
 }  // namespace undercroft::cli

@@ -3,7 +3,7 @@
 
 #pragma once
 
-#include "machine/lifecycle.hpp"
+#include "monitor/monitor.hpp"
 
 #include <functional>
 #include <string>
@@ -16,6 +16,9 @@ class App;
 namespace undercroft::cli {
 
 struct RunArguments {
+    std::vector<std::string> files;            // of machines; without one, what follows describes one machine
+    std::vector<std::string> machine_options;  // those of what follows that were given
+    std::string name = "machine";
     std::string kernel;
     std::string initrd;
     std::string append;
@@ -36,7 +39,7 @@ struct RunArguments {
 void add_run(CLI::App& app, RunArguments& arguments, std::function<void()> chosen);
 
 // What the arguments mean, or which of them is wrong and why.
-Result<RunOptions> options_of(const RunArguments& arguments);
+Result<MonitorOptions> options_of(const RunArguments& arguments);
 
 // The exit status.
 int run(const RunArguments& arguments);

@@ -42,8 +42,6 @@ std::string key_of(std::string_view name, std::string_view unit) {
     return key;
 }
 
-}  // namespace
-
 void print_table(std::FILE* to, const Statistics& statistics) {
     for (const StatisticsSection& section : statistics) {
         fmt::print(to, "{}\n", section.name);
@@ -53,7 +51,7 @@ void print_table(std::FILE* to, const Statistics& statistics) {
     }
 }
 
-void print_json(std::FILE* to, const Statistics& statistics) {
+nlohmann::ordered_json object_of(const Statistics& statistics) {
     nlohmann::ordered_json root;
     for (const StatisticsSection& section : statistics) {
         auto& object = root[key_of(section.name, "")];
@@ -61,6 +59,22 @@ void print_json(std::FILE* to, const Statistics& statistics) {
             std::visit([&](auto value) { object[key_of(figure.name, figure.unit)] = value; }, figure.value);
         }
     }
+    return root;
+}
+
+}  // namespace
+
+void print_tables(std::FILE* to, const std::vector<TenantReport>& machines) {
+    for (const TenantReport& machine : machines) {
+        if (machines.size() > 1) fmt::print(to, "machine {}\n", machine.name);
+        print_table(to, machine.statistics);
+    }
+}
+
+void print_json(std::FILE* to, const std::vector<TenantReport>& machines) {
+    nlohmann::ordered_json root;
+    for (const TenantReport& machine : machines) root[machine.name] = object_of(machine.statistics);
+    if (machines.size() == 1) root = object_of(machines.front().statistics);
     fmt::print(to, "{}\n", root.dump(2));
 }
 

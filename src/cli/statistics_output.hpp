@@ -3,17 +3,17 @@
 
 #pragma once
 
-#include "machine/statistics.hpp"
+#include "monitor/reports.hpp"
 
 #include <cstdio>
+#include <vector>
 
 namespace undercroft::cli {
 
-void print_table(std::FILE* to, const Statistics& statistics);
+void print_tables(std::FILE* to, const std::vector<TenantReport>& machines);
 
 // One object: {"section": {"figure": number, "figure_bytes": number, "figure_s": number}}, names in lower
-// case with
-// '_' for what is neither letter nor digit.
-void print_json(std::FILE* to, const Statistics& statistics);
+// case with '_' for what is neither letter nor digit. Of several machines: {"name": {"section": ...}}.
+void print_json(std::FILE* to, const std::vector<TenantReport>& machines);
 
 }  // namespace undercroft::cli

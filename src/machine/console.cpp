@@ -13,6 +13,12 @@
 namespace undercroft {
 
 Result<std::unique_ptr<Console>> Console::open(const std::string& where, EventLoop& loop) {
+    auto backend = ConsoleBackend::open(where);
+    if (!backend) return backend.error();
+    return open(*std::move(backend), loop);
+}
+
+Result<std::unique_ptr<Console>> Console::open(std::unique_ptr<ConsoleBackend> backend, EventLoop& loop) {
     auto flush = Alarm::create();
     auto credit = Alarm::create();
     auto cancelled = Doorbell::create();
@@ -21,10 +27,8 @@ Result<std::unique_ptr<Console>> Console::open(const std::string& where, EventLo
     if (!credit) return credit.error();
     if (!cancelled) return cancelled.error();
     if (!room) return room.error();
-    auto backend = ConsoleBackend::open(where);
-    if (!backend) return backend.error();
     Bells bells{*std::move(flush), *std::move(credit), *std::move(cancelled), *std::move(room)};
-    return std::unique_ptr<Console>{new Console{loop, *std::move(backend), std::move(bells)}};
+    return std::unique_ptr<Console>{new Console{loop, std::move(backend), std::move(bells)}};
 }
 
 Console::Console(EventLoop& loop, std::unique_ptr<ConsoleBackend> backend, Bells bells)
@@ -45,6 +49,7 @@ Console::Console(EventLoop& loop, std::unique_ptr<ConsoleBackend> backend, Bells
     loop_.watch(bells_.room.fd(), [this] {
         bells_.room.acknowledge();
         if (backend_->input() >= 0) loop_.resume(backend_->input());
+        room_();
     });
     watch_input();
     watch_listener();
@@ -89,12 +94,17 @@ void Console::read_input() {
     if (backend_->is_interactive()) {
         std::vector<std::byte> for_guest;
         escape_.filter(typed, for_guest, command_);
-        more = input_.push(for_guest);
+        more = type(for_guest);
     } else {
-        more = input_.push(typed);
+        more = type(typed);
     }
     if (!more) loop_.pause(fd);
+}
+
+bool Console::type(std::span<const std::byte> bytes) {
+    bool more = input_.push(bytes);
     arrived_();
+    return more;
 }
 
 void Console::notice(std::string_view text) {

@@ -13,6 +13,7 @@
 
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -22,6 +23,7 @@ class Console {
 public:
     // "stdio", "file:PATH" or "unix:PATH". The console waits for input on `loop`, which outlives it.
     static Result<std::unique_ptr<Console>> open(const std::string& where, EventLoop& loop);
+    static Result<std::unique_ptr<Console>> open(std::unique_ptr<ConsoleBackend> backend, EventLoop& loop);
     Console(const Console&) = delete;
     Console& operator=(const Console&) = delete;
     ~Console();
@@ -32,6 +34,10 @@ public:
     // Called when input().feed() should be; without any lock held.
     void on_input(std::function<void()> arrived) { arrived_ = std::move(arrived); }
     void on_command(std::function<void(Escape::Command)> command) { command_ = std::move(command); }
+
+    // As if typed at the other end. False: no more before `room` was called, which need not come.
+    bool type(std::span<const std::byte> bytes);
+    void on_room(std::function<void()> room) { room_ = std::move(room); }
 
     // A line of the monitor's own for the person at the console (on standard error).
     static void notice(std::string_view text);
@@ -57,6 +63,7 @@ private:
     Escape escape_;
     std::function<void()> arrived_ = [] {};
     std::function<void(Escape::Command)> command_ = [](Escape::Command) {};
+    std::function<void()> room_ = [] {};
 };
 
 }  // namespace undercroft

@@ -18,7 +18,7 @@ constexpr std::chrono::nanoseconds retry =
 
 void ConsoleOutput::append(std::span<const std::byte> bytes) {
     Guard lock{mutex_};
-    if (bytes.empty() || closed_) return;
+    if (bytes.empty() || (closed_ && !seen_)) return;
     if (!first_output_) first_output_ = std::chrono::steady_clock::now();
     buffer_.insert(buffer_.end(), bytes.begin(), bytes.end());
     bool gathered = pending(lock) / batch > (pending(lock) - bytes.size()) / batch || pending(lock) >= limit;
@@ -38,6 +38,8 @@ void ConsoleOutput::set_alarm(const Guard&, std::chrono::nanoseconds delay) {
 
 void ConsoleOutput::write_out(const Guard& lock) {
     if (pending(lock) == 0) return;
+    if (seen_) seen_(std::span{buffer_}.subspan(shown_));
+    shown_ = buffer_.size();
     ConsoleBackend::Transfer done{};
     while (pending(lock) > 0 && done.state == ConsoleBackend::State::Ok && !closed_) {
         done = backend_.write(std::span{buffer_}.subspan(sent_));
@@ -53,9 +55,10 @@ void ConsoleOutput::write_out(const Guard& lock) {
     blocked_ = done.state == ConsoleBackend::State::Blocked;
     if (closed_ || sent_ == buffer_.size()) {
         buffer_.clear();
-        sent_ = 0;
+        sent_ = shown_ = 0;
     } else if (sent_ >= limit) {
         buffer_.erase(buffer_.begin(), buffer_.begin() + static_cast<std::ptrdiff_t>(sent_));
+        shown_ -= sent_;
         sent_ = 0;
     }
     if (blocked_) set_alarm(lock, retry);

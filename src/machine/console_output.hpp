@@ -54,6 +54,10 @@ public:
     // note.
     void on_failure(std::function<void(Error)> failed) { failed_ = std::move(failed); }
 
+    // Sees all output, in order and once, whether the other end takes it or not. Called under the lock; must
+    // not block. Before the guest runs.
+    void on_output(std::function<void(std::span<const std::byte>)> seen) { seen_ = std::move(seen); }
+
     using Time = std::chrono::steady_clock::time_point;
     std::optional<Time> first_output() const;
     std::uint64_t bytes_written() const;
@@ -70,13 +74,15 @@ private:
     Alarm& alarm_;
     Doorbell& cancelled_;
     std::function<void(Error)> failed_;
+    std::function<void(std::span<const std::byte>)> seen_;
 
     std::atomic<bool> owes_{false};
     std::atomic<bool> cancelling_{false};
 
     mutable std::mutex mutex_;  // protects all below, and the backend's writing
     std::vector<std::byte> buffer_;
-    std::size_t sent_ = 0;  // of buffer_
+    std::size_t sent_ = 0;   // of buffer_
+    std::size_t shown_ = 0;  // of buffer_, to seen_
     bool alarm_set_ = false;
     bool blocked_ = false;  // the last write was refused for now
     bool closed_ = false;

@@ -54,18 +54,44 @@ TEST(Escape, FindsCommandsAlsoWhenTheKeysComeApart) {
     EXPECT_EQ(type(escape, "\x01").guest, "");
     Typed end = type(escape, "x");
     EXPECT_EQ(end.guest, "");
-    EXPECT_EQ(end.commands, std::vector{Escape::Command::End});
+    EXPECT_EQ(end.commands, std::vector{Escape::Command{Escape::Kind::End}});
     Typed both = type(escape,
                       "a\x01"
                       "cb\x01h");
     EXPECT_EQ(both.guest, "ab");
-    EXPECT_EQ(both.commands, (std::vector{Escape::Command::Status, Escape::Command::Help}));
+    EXPECT_EQ(both.commands,
+              (std::vector{Escape::Command{Escape::Kind::Status}, Escape::Command{Escape::Kind::Help}}));
 }
 
 TEST(Escape, SendsThePrefixOnRequestAndWithUnknownKeys) {
     Escape escape;
     EXPECT_EQ(type(escape, "\x01\x01x").guest, "\x01x");
     EXPECT_EQ(type(escape, "\x01z").guest, "\x01z");
+}
+
+TEST(Escape, DigitsChooseAmongSeveralMachines) {
+    Escape one;
+    EXPECT_EQ(type(one,
+                   "\x01"
+                   "1\x01"
+                   "?")
+                  .guest,
+              "\x01"
+              "1\x01"
+              "?");
+    Escape three{3};
+    Typed typed = type(three,
+                       "a\x01"
+                       "0\x01"
+                       "3b\x01"
+                       "4\x01"
+                       "?");
+    EXPECT_EQ(typed.guest,
+              "ab\x01"
+              "4");
+    EXPECT_EQ(typed.commands,
+              (std::vector{Escape::Command{Escape::Kind::Choose, 0}, Escape::Command{Escape::Kind::Choose, 3},
+                           Escape::Command{Escape::Kind::Help}}));
 }
 
 struct InputTest : testing::Test {

@@ -3,6 +3,17 @@
 
 namespace undercroft {
 
+std::optional<Escape::Command> Escape::command_for(char key) const {
+    bool several = machines_ > 1;
+    if (key == 'x') return Command{Kind::End};
+    if (key == 'c') return Command{Kind::Status};
+    if (key == 'h' || (several && key == '?')) return Command{Kind::Help};
+    bool digit = key >= '0' && key <= '9';
+    if (several && digit && static_cast<unsigned>(key - '0') <= machines_)
+        return Command{Kind::Choose, static_cast<unsigned>(key - '0')};
+    return std::nullopt;
+}
+
 void Escape::filter(std::span<const std::byte> typed, std::vector<std::byte>& guest,
                     const std::function<void(Command)>& command) {
     for (std::byte key : typed) {
@@ -12,12 +23,11 @@ void Escape::filter(std::span<const std::byte> typed, std::vector<std::byte>& gu
             continue;
         }
         after_prefix_ = false;
-        switch (static_cast<char>(key)) {
-            case 'x': command(Command::End); break;
-            case 'c': command(Command::Status); break;
-            case 'h': command(Command::Help); break;
-            case static_cast<char>(prefix): guest.push_back(prefix); break;
-            default: guest.push_back(prefix); guest.push_back(key);
+        if (auto found = command_for(static_cast<char>(key))) {
+            command(*found);
+        } else {
+            guest.push_back(prefix);
+            if (key != prefix) guest.push_back(key);
         }
     }
 }

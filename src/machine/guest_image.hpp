@@ -12,6 +12,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -31,6 +32,10 @@ struct DiskChoice {
     DiskAccess access = DiskAccess::ReadWrite;
 };
 
+inline constexpr unsigned default_weight = 100;
+inline constexpr unsigned max_weight = 10000;
+inline constexpr unsigned max_cap_percent = 6400;
+
 struct MachineConfig {
     std::string kernel;                               // path
     std::string initrd;                               // path; empty: none
@@ -39,6 +44,8 @@ struct MachineConfig {
     unsigned processors = 1;
     std::vector<DiskChoice> disks;  // at most layout::virtio_slot_count
     EngineChoice engine;
+    unsigned weight = default_weight;     // its share of the host's processors, against the other machines'
+    std::optional<unsigned> cap_percent;  // of one processor: it gets no more
 };
 
 // What a kernel is told unless the user says otherwise. Mitigations inside a guest protect nothing from code

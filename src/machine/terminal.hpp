@@ -4,7 +4,7 @@
 // Restored by leave(), at exit(), when a CHECK fails, and by handlers for the signals that a crash of ours
 // raises (SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS), which then take their default action.
 // The signals that ask a process to end (SIGTERM, SIGINT, SIGHUP, SIGQUIT) are blocked in every thread and
-// read by the lifecycle, which leaves through here too. Nothing helps against SIGKILL: `reset` does.
+// read by the monitor, which leaves through here too. Nothing helps against SIGKILL: `reset` does.
 //
 // The terminal is a thing of the process, so this is one, too: free functions, no object.
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli/memory_size.hpp"
+#include "machine/memory_size.hpp"
 
 #include <gtest/gtest.h>
 
-namespace undercroft::cli {
+namespace undercroft {
 namespace {
 
 std::string reason(std::string_view text) {
@@ -34,4 +34,4 @@ TEST(MemorySize, RefusesTheRestWithTheReason) {
 }
 
 }  // namespace
-}  // namespace undercroft::cli
+}  // namespace undercroft

@@ -7,7 +7,7 @@
 
 #include <charconv>
 
-namespace undercroft::cli {
+namespace undercroft {
 namespace {
 
 constexpr int shift_of(char suffix) {
@@ -44,4 +44,4 @@ Result<std::uint64_t> parse_memory_size(std::string_view text) {
     return bytes;
 }
 
-}  // namespace undercroft::cli
+}  // namespace undercroft

@@ -8,9 +8,9 @@
 #include <cstdint>
 #include <string_view>
 
-namespace undercroft::cli {
+namespace undercroft {
 
 // Bytes. Errors: not a size; too small or too large for a guest; not a multiple of a page.
 Result<std::uint64_t> parse_memory_size(std::string_view text);
 
-}  // namespace undercroft::cli
+}  // namespace undercroft

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "machine_file.hpp"
+
+#include "base/fd.hpp"
+#include "machine/memory_size.hpp"
+#include "monitor/settings.hpp"
+
+#include <fmt/core.h>
+#include <toml++/toml.h>
+
+#include <array>
+#include <filesystem>
+#include <optional>
+#include <string_view>
+
+namespace undercroft {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t largest_file = 64 * 1024;
+
+// Without its reason: the first line says which one it is not.
+std::string_view kind_of(const toml::node& node) {
+    switch (node.type()) {
+        case toml::node_type::string: return "a string";
+        case toml::node_type::integer: return "a whole number";
+        case toml::node_type::floating_point: return "a number with a point";
+        case toml::node_type::boolean: return "true or false";
+        case toml::node_type::array: return "an array";
+        case toml::node_type::table: return "a table";
+        default: return "a date or time";
+    }
+}
+
+// One file's reading: each key has a member, which says what is wrong with its value.
+class MachineFile {
+public:
+    explicit MachineFile(const std::string& path) : folder_{fs::path{path}.parent_path()} {
+        options_.machine.command_line = default_command_line;
+        options_.name = fs::path{path}.stem().string();
+    }
+
+    using Reason = std::optional<std::string>;  // nothing: all is well
+    Reason take(std::string_view key, const toml::node& value);
+    Reason finish() const;
+    const TenantOptions& options() const { return options_; }
+
+private:
+    using Member = Reason (MachineFile::*)(const toml::node&);
+    struct Key {
+        std::string_view name;
+        Member member;
+    };
+    static const std::array<Key, 13> keys;
+
+    Reason wrong(std::string_view reason) const { return fmt::format("{}: {}", key_, reason); }
+    Reason wrong_kind(const toml::node& node, std::string_view wanted) const {
+        return wrong(fmt::format("{}, not {}", kind_of(node), wanted));
+    }
+    Reason text(const toml::node& node, std::string& to) const {
+        auto value = node.value_exact<std::string>();
+        if (!value) return wrong_kind(node, "a string");
+        if (value->empty()) return wrong("empty");
+        if (value->find('\0') != std::string::npos) return wrong("has a zero byte");
+        to = *std::move(value);
+        return {};
+    }
+    Reason number(const toml::node& node, std::int64_t from, std::int64_t to, unsigned& value) const {
+        auto given = node.value_exact<std::int64_t>();
+        if (!given) return wrong_kind(node, "a whole number");
+        if (*given < from || *given > to)
+            return wrong(fmt::format("{}: not from {} to {}", *given, from, to));
+        value = static_cast<unsigned>(*given);
+        return {};
+    }
+    std::string resolved(const std::string& path) const { return (folder_ / path).string(); }
+    Reason path(const toml::node& node, std::string& to) {
+        if (Reason reason = text(node, to)) return reason;
+        to = resolved(to);
+        return {};
+    }
+
+    Reason name(const toml::node& node) { return text(node, options_.name); }
+    Reason kernel(const toml::node& node) { return path(node, options_.machine.kernel); }
+    Reason initrd(const toml::node& node) { return path(node, options_.machine.initrd); }
+    Reason append(const toml::node& node);
+    Reason memory(const toml::node& node);
+    Reason processors(const toml::node& node);
+    Reason disks(const toml::node& node);
+    Reason engine(const toml::node& node);
+    Reason console(const toml::node& node);
+    Reason log_file(const toml::node& node) { return path(node, options_.log_file); }
+    Reason reboot(const toml::node& node);
+    Reason weight(const toml::node& node) { return number(node, 1, max_weight, options_.machine.weight); }
+    Reason cap(const toml::node& node);
+
+    fs::path folder_;
+    std::string_view key_;  // whose value is being looked at
+    TenantOptions options_;
+};
+
+constexpr std::array<MachineFile::Key, 13> MachineFile::keys{{{"name", &MachineFile::name},
+                                                              {"kernel", &MachineFile::kernel},
+                                                              {"initrd", &MachineFile::initrd},
+                                                              {"append", &MachineFile::append},
+                                                              {"memory", &MachineFile::memory},
+                                                              {"cpus", &MachineFile::processors},
+                                                              {"disks", &MachineFile::disks},
+                                                              {"engine", &MachineFile::engine},
+                                                              {"console", &MachineFile::console},
+                                                              {"log-file", &MachineFile::log_file},
+                                                              {"reboot", &MachineFile::reboot},
+                                                              {"weight", &MachineFile::weight},
+                                                              {"cap", &MachineFile::cap}}};
+
+MachineFile::Reason MachineFile::take(std::string_view key, const toml::node& value) {
+    for (const Key& known : keys) {
+        if (known.name != key) continue;
+        key_ = key;
+        return (this->*known.member)(value);
+    }
+    return fmt::format("unknown key '{}'", key);
+}
+
+MachineFile::Reason MachineFile::finish() const {
+    if (auto name = machine_name(options_.name); !name) return name.error().message;
+    if (options_.machine.kernel.empty()) return "no kernel: name one with kernel = \"FILE\"";
+    if (auto checked = check(options_.machine); !checked) return checked.error().message;
+    return {};
+}
+
+MachineFile::Reason MachineFile::append(const toml::node& node) {
+    std::string more;
+    if (Reason reason = text(node, more)) return reason;
+    options_.machine.command_line += " " + more;
+    return {};
+}
+
+MachineFile::Reason MachineFile::memory(const toml::node& node) {
+    std::string size;
+    if (Reason reason = text(node, size)) return reason;
+    auto bytes = parse_memory_size(size);
+    if (!bytes) return bytes.error().message;
+    options_.machine.memory = *bytes;
+    return {};
+}
+
+MachineFile::Reason MachineFile::processors(const toml::node& node) {
+    auto given = node.value_exact<std::int64_t>();
+    if (!given) return wrong_kind(node, "a whole number");
+    auto count = processor_count(*given);
+    if (!count) return wrong(count.error().message);
+    options_.machine.processors = *count;
+    return {};
+}
+
+MachineFile::Reason MachineFile::disks(const toml::node& node) {
+    const toml::array* list = node.as_array();
+    if (list == nullptr) return wrong_kind(node, "an array of strings");
+    for (const toml::node& element : *list) {
+        std::string written;
+        if (Reason reason = text(element, written)) return reason;
+        auto disk = disk_named(written);
+        if (!disk) return disk.error().message;
+        disk->path = resolved(disk->path);
+        options_.machine.disks.push_back(*std::move(disk));
+    }
+    return {};
+}
+
+MachineFile::Reason MachineFile::engine(const toml::node& node) {
+    std::string name;
+    if (Reason reason = text(node, name)) return reason;
+    auto kind = engine_named(name);
+    if (!kind) return kind.error().message;
+    options_.machine.engine = *kind;
+    return {};
+}
+
+// "file:PATH" and "unix:PATH" have paths in them.
+MachineFile::Reason MachineFile::console(const toml::node& node) {
+    if (Reason reason = text(node, options_.console)) return reason;
+    std::size_t colon = options_.console.find(':');
+    if (colon != std::string::npos && colon + 1 < options_.console.size())
+        options_.console =
+            options_.console.substr(0, colon + 1) + resolved(options_.console.substr(colon + 1));
+    return {};
+}
+
+MachineFile::Reason MachineFile::reboot(const toml::node& node) {
+    auto given = node.value_exact<bool>();
+    if (!given) return wrong_kind(node, "true or false");
+    options_.reboot = *given;
+    return {};
+}
+
+// Percent of one processor; a machine can use as many as it has.
+MachineFile::Reason MachineFile::cap(const toml::node& node) {
+    unsigned percent = 0;
+    if (Reason reason = number(node, 1, max_cap_percent, percent)) return reason;
+    options_.machine.cap_percent = percent;
+    return {};
+}
+
+}  // namespace
+
+Result<TenantOptions> read_machine_file(const std::string& path) {
+    auto bytes = read_file(path, largest_file);
+    if (!bytes) return Error{"machine " + bytes.error().message};
+    auto at = [&path](const toml::source_region& place, std::string_view reason) {
+        return Error{fmt::format("{}:{}: {}", path, place.begin.line, reason)};
+    };
+    try {
+        toml::table table =
+            toml::parse(std::string_view{reinterpret_cast<const char*>(bytes->data()), bytes->size()}, path);
+        MachineFile file{path};
+        for (const auto& [key, value] : table) {
+            if (auto reason = file.take(key.str(), value)) return at(key.source(), *reason);
+        }
+        if (auto reason = file.finish()) return Error{path + ": " + *reason};
+        return file.options();
+    } catch (const toml::parse_error& error) {
+        return at(error.source(), error.description());
+    }
+}
+
+}  // namespace undercroft

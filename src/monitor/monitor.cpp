@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "monitor.hpp"
+
+#include "machine/console.hpp"
+#include "machine/event_loop.hpp"
+#include "machine/signals.hpp"
+#include "machine/terminal.hpp"
+#include "monitor/shared_terminal.hpp"
+#include "monitor/tenant.hpp"
+
+#include <fmt/core.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+namespace undercroft {
+namespace {
+
+using SteadyClock = std::chrono::steady_clock;
+using Tenants = std::vector<std::unique_ptr<Tenant>>;
+
+std::string_view text_of(Outcome outcome) {
+    switch (outcome) {
+        case Outcome::PoweredOff: return "powered off";
+        case Outcome::Reset: return "reset";
+        case Outcome::TripleFault: return "triple fault";
+        case Outcome::Stopped: return "ended";
+        case Outcome::EnginesDiffer: return "the engines differ";
+    }
+    return "";
+}
+
+class Monitor {
+public:
+    // Without a terminal, each machine has a console of its own.
+    Monitor(EventLoop& loop, Fd signals, Tenants tenants, std::unique_ptr<SharedTerminal> terminal)
+        : loop_{loop},
+          signals_{std::move(signals)},
+          terminal_{std::move(terminal)},
+          tenants_{std::move(tenants)} {
+        loop_.watch(signals_.get(), [this] { on_signal(); });
+        if (terminal_) share_terminal();
+        for (auto& tenant : tenants_)
+            tenant->console().on_command([this](Escape::Command command) { on_command(command); });
+    }
+    Monitor(const Monitor&) = delete;
+    Monitor& operator=(const Monitor&) = delete;
+    ~Monitor() { loop_.forget(signals_.get()); }
+
+    Result<MonitorReport> to_end() {
+        for (auto& tenant : tenants_) {
+            if (auto started = tenant->start(clock_, [this, it = tenant.get()] { on_end(*it); }); !started)
+                return started.error();
+        }
+        loop_.run();
+        for (auto& tenant : tenants_) report_.machines.push_back(tenant->report());
+        if (terminal_) terminal_->finish();
+        terminal::leave();
+        return std::move(report_);
+    }
+
+private:
+    bool several() const { return tenants_.size() > 1; }
+
+    void share_terminal() {
+        terminal_->on_input([this](unsigned number, std::span<const std::byte> typed) {
+            return tenants_[number]->console().type(typed);
+        });
+        terminal_->on_command([this](Escape::Command command) { on_command(command); });
+        for (unsigned number = 0; number < tenants_.size(); ++number)
+            tenants_[number]->console().on_room([this, number] { terminal_->has_room(number); });
+    }
+
+    void on_end(const Tenant& tenant) {
+        if (several()) Console::notice(fmt::format("{}: {}", tenant.name(), text_of(tenant.outcome())));
+        if (auto number = alone(); number && tenants_[*number].get() == &tenant) terminal_->show_all();
+        auto ended = [](const auto& each) { return each->state() == Tenant::State::Ended; };
+        if (std::ranges::all_of(tenants_, ended)) loop_.stop();
+    }
+
+    // The machine that the terminal shows, if it shows one of several.
+    std::optional<unsigned> alone() const {
+        if (!terminal_) return std::nullopt;
+        return terminal_->shown_alone();
+    }
+
+    // Asked again, because the machines do not end: go at once. Not at once after the first time, since
+    // timeout(1), for one, sends its signal twice.
+    void stop() {
+        if (stopping_) {
+            if (SteadyClock::now() - stopping_since_ < std::chrono::seconds{1}) return;
+            terminal::leave();
+            Console::notice("the machine does not stop; leaving it");
+            _exit(1);
+        }
+        stopping_ = true;
+        stopping_since_ = SteadyClock::now();
+        for (auto& tenant : tenants_) tenant->stop();
+    }
+
+    void on_signal() {
+        int signal = signals::take(signals_.get());
+        if (signal == SIGCONT) terminal::enter_again();
+        if (signal == 0 || signal == SIGCONT) return;
+        report_.signal = signal;
+        stop();
+    }
+
+    void on_command(Escape::Command command) {
+        switch (command.kind) {
+            case Escape::Kind::End:
+                if (auto number = alone()) {
+                    tenants_[*number]->stop();
+                } else {
+                    stop();
+                }
+                break;
+            case Escape::Kind::Status:
+                for (unsigned number = 0; number < tenants_.size(); ++number) {
+                    if (alone().value_or(number) == number) tenants_[number]->show_status();
+                }
+                break;
+            case Escape::Kind::Help: help(); break;
+            case Escape::Kind::Choose: choose(command.choice); break;
+        }
+    }
+
+    void choose(unsigned choice) {
+        if (!terminal_) return;
+        if (choice == 0) return terminal_->show_all();
+        const Tenant& tenant = *tenants_[choice - 1];
+        if (tenant.options().console != "stdio")
+            return Console::notice(
+                fmt::format("{}: its console is {}", tenant.name(), tenant.options().console));
+        Console::notice(fmt::format("{} (Ctrl-A 0 shows all machines, Ctrl-A h the keys)", tenant.name()));
+        terminal_->attach(choice - 1);
+    }
+
+    void help() const {
+        if (!terminal_)
+            return Console::notice("Ctrl-A x ends the machine, c shows its status, Ctrl-A sends Ctrl-A");
+        std::string text = "Ctrl-A and a digit show one machine, 0 all:";
+        for (std::size_t n = 0; n < std::min<std::size_t>(tenants_.size(), 9); ++n)
+            text += fmt::format(" {} {}", n + 1, tenants_[n]->name());
+        Console::notice(text);
+        Console::notice("Ctrl-A x ends what is shown, c shows its status, Ctrl-A sends Ctrl-A");
+    }
+
+    EventLoop& loop_;
+    Fd signals_;
+    HostClock clock_;
+    std::unique_ptr<SharedTerminal> terminal_;
+    Tenants tenants_;
+    bool stopping_ = false;
+    SteadyClock::time_point stopping_since_;
+    MonitorReport report_;
+};
+
+// Where several machines want it: one line for each, whether it uses it or not.
+Result<std::unique_ptr<SharedTerminal>> open_terminal(const Tenants& tenants, EventLoop& loop) {
+    std::vector<std::string> names;
+    std::optional<unsigned> first;
+    for (const auto& tenant : tenants) {
+        if (tenant->options().console == "stdio" && !first) first = static_cast<unsigned>(names.size());
+        names.push_back(tenant->name());
+    }
+    if (names.size() < 2 || !first) return std::unique_ptr<SharedTerminal>{};
+    return SharedTerminal::open(names, *first, loop);
+}
+
+}  // namespace
+
+Result<MonitorReport> run_machines(MonitorOptions options) {
+    signals::block();
+    auto loop = EventLoop::create();
+    if (!loop) return loop.error();
+    auto signal_fd = signals::open();
+    if (!signal_fd) return signal_fd.error();
+    Tenants tenants;
+    for (TenantOptions& machine : options.machines) {
+        auto tenant = Tenant::create(std::move(machine), **loop);
+        if (!tenant) return tenant.error();
+        tenants.push_back(*std::move(tenant));
+    }
+    for (auto& tenant : tenants) {
+        if (auto loaded = tenant->load(); !loaded) return loaded.error();
+    }
+    terminal::restore_on_crash();
+    // Last, since it is what leaves traces: a file, a socket, a terminal in raw mode.
+    auto shared = open_terminal(tenants, **loop);
+    if (!shared) return shared.error();
+    for (unsigned number = 0; number < tenants.size(); ++number) {
+        Tenant& tenant = *tenants[number];
+        SharedTerminal* terminal = tenant.options().console == "stdio" ? shared->get() : nullptr;
+        if (auto opened = tenant.open_console(terminal, number); !opened) return opened.error();
+    }
+    Monitor monitor{**loop, *std::move(signal_fd), std::move(tenants), *std::move(shared)};
+    return monitor.to_end();
+}
+
+}  // namespace undercroft

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// What users write about a machine, on the command line or in a file, and what it means. Errors name the
+// value and the reason; whoever asks says where it stood.
+
+#pragma once
+
+#include "base/result.hpp"
+#include "monitor/reports.hpp"
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace undercroft {
+
+Result<EngineKind> engine_named(const std::string& name);  // translate, step, lockstep
+Result<DiskChoice> disk_named(const std::string& text);    // FILE or FILE,ro
+Result<unsigned> processor_count(std::int64_t count);
+
+// Letters, digits, '.', '_' and '-', not first; at most 32 of them.
+Result<std::string> machine_name(const std::string& name);
+
+// Nothing that contradicts something else.
+Result<void> check(const MachineConfig& config);
+
+}  // namespace undercroft

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tenant.hpp"
+
+#include <utility>
+
+namespace undercroft {
+namespace {
+
+using SteadyClock = std::chrono::steady_clock;
+const SteadyClock::time_point process_start = SteadyClock::now();
+
+// Lockstep executes some hundred times slower than translated code. More would make a guest's busy waits too
+// long.
+constexpr std::uint64_t lockstep_slowness = 32;
+
+double seconds(std::chrono::nanoseconds time) { return std::chrono::duration<double>{time}.count(); }
+double since_start(SteadyClock::time_point time = SteadyClock::now()) {
+    return seconds(time - process_start);
+}
+
+Result<Machine::Disks> open_disks(const MachineConfig& config) {
+    Machine::Disks disks;
+    for (const DiskChoice& choice : config.disks) {
+        auto disk = RawDisk::open(choice.path, choice.access);
+        if (!disk) return disk.error();
+        disks.push_back(*std::move(disk));
+    }
+    return disks;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Tenant>> Tenant::create(TenantOptions options, EventLoop& loop) {
+    auto ended = Doorbell::create();
+    auto loaded = Doorbell::create();
+    auto failed = Doorbell::create();
+    if (!ended) return ended.error();
+    if (!loaded) return loaded.error();
+    if (!failed) return failed.error();
+    auto disks = open_disks(options.machine);
+    if (!disks) return disks.error();
+    return std::unique_ptr<Tenant>{
+        new Tenant{std::move(options), *std::move(disks), loop,
+                   Bells{*std::move(ended), *std::move(loaded), *std::move(failed)}}};
+}
+
+Tenant::Tenant(TenantOptions options, Machine::Disks disks, EventLoop& loop, Bells bells)
+    : options_{std::move(options)}, disks_{std::move(disks)}, loop_{loop}, bells_{std::move(bells)} {
+    report_.name = options_.name;
+    loop_.watch(bells_.ended.fd(), [this] {
+        bells_.ended.acknowledge();
+        on_machine_end();
+    });
+    loop_.watch(bells_.loaded.fd(), [this] {
+        bells_.loaded.acknowledge();
+        on_loaded();
+    });
+    loop_.watch(bells_.console_failed.fd(), [this] {
+        bells_.console_failed.acknowledge();
+        stop();
+    });
+}
+
+Tenant::~Tenant() {
+    if (loader_.joinable()) loader_.join();
+    if (machine_) machine_->stop();
+    if (console_) console_->output().cancel();
+    threads_.join();
+    for (const Doorbell* bell : {&bells_.ended, &bells_.loaded, &bells_.console_failed})
+        loop_.forget(bell->fd());
+}
+
+Result<void> Tenant::load() {
+    image_ = load_guest(options_.machine);
+    if (!*image_) return image_->error();
+    return {};
+}
+
+Result<void> Tenant::open_console(SharedTerminal* terminal, unsigned number) {
+    auto console = terminal != nullptr ? Console::open(terminal->line(number), loop_)
+                                       : Console::open(options_.console, loop_);
+    if (!console) return console.error();
+    if (!options_.log_file.empty()) {
+        auto log = OutputLog::open(options_.log_file);
+        if (!log) return log.error();
+        log_ = *std::move(log);
+    }
+    console_ = *std::move(console);
+    console_->on_input([this] {
+        if (machine_) machine_->input_arrived();
+    });
+    if (log_) console_->output().on_output([this](std::span<const std::byte> bytes) { log_->add(bytes); });
+    console_->output().on_failure([this](Error error) {
+        std::lock_guard lock{mutex_};
+        console_failure_ = std::move(error);
+        bells_.console_failed.ring();
+    });
+    return {};
+}
+
+Result<void> Tenant::start(const Clock& clock, std::function<void()> on_end) {
+    clock_ = &clock;
+    if (options_.machine.engine.kind == EngineKind::Lockstep)
+        clock_ = &slow_clock_.emplace(clock, lockstep_slowness);
+    on_end_ = std::move(on_end);
+    return run();
+}
+
+Result<void> Tenant::run() {
+    GuestImage image = **std::move(image_);
+    image_.reset();
+    start_ = {"start",
+              {{"read and unpack kernel", seconds(image.unpacking), "s"},
+               {"place in memory", seconds(image.placing), "s"}}};
+    auto machine = Machine::create(std::move(image), options_.machine.engine, options_.machine.processors,
+                                   disks_, *console_, loop_, *clock_);
+    if (!machine) return machine.error();
+    start_.figures.push_back({"until the guest ran", since_start(), "s"});
+    machine_ = *std::move(machine);
+    if (paused_) machine_->pause();
+    threads_.start(*machine_, [this] { bells_.ended.ring(); });
+    return {};
+}
+
+void Tenant::on_machine_end() {
+    threads_.join();
+    report_.outcome = machine_->outcome();
+    bool reset = report_.outcome == Outcome::Reset || report_.outcome == Outcome::TripleFault;
+    if (!options_.reboot || !reset || stopping_) return end();
+    machine_.reset();
+    loader_ = std::thread{[this] {
+        image_ = load_guest(options_.machine);
+        bells_.loaded.ring();
+    }};
+}
+
+void Tenant::on_loaded() {
+    loader_.join();
+    if (stopping_) return end();
+    if (!*image_) {
+        report_.reboot_failure = image_->error();
+    } else if (auto running = run(); !running) {
+        report_.reboot_failure = running.error();
+    } else {
+        return;
+    }
+    end();
+}
+
+void Tenant::end() {
+    ended_ = true;
+    console_->output().flush();
+    if (machine_) {
+        report_.engine_failure = machine_->engine_failure();
+        report_.statistics = machine_->statistics();
+        machine_.reset();
+    }
+    on_end_();
+}
+
+TenantReport Tenant::report() {
+    console_->output().finish();
+    if (auto first = console_->output().first_output())
+        start_.figures.push_back({"until the first output", since_start(*first), "s"});
+    start_.figures.push_back({"until the end", since_start(), "s"});
+    report_.statistics.insert(report_.statistics.begin(), std::move(start_));
+    report_.statistics.push_back({"console", {{"output", console_->output().bytes_written(), "bytes"}}});
+    std::lock_guard lock{mutex_};
+    report_.console_failure = console_failure_;
+    return std::move(report_);
+}
+
+Tenant::State Tenant::state() const {
+    if (ended_) return State::Ended;
+    if (paused_) return State::Paused;
+    return machine_ ? State::Running : State::Loading;
+}
+
+void Tenant::stop() {
+    stopping_ = true;
+    console_->output().cancel();
+    if (machine_) machine_->stop();
+}
+
+void Tenant::pause() {
+    paused_ = true;
+    if (machine_) machine_->pause();
+}
+
+void Tenant::resume() {
+    paused_ = false;
+    if (machine_) machine_->resume();
+}
+
+void Tenant::show_status() {
+    if (machine_) machine_->show_status();
+}
+
+}  // namespace undercroft

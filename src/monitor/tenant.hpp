@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tenant: one machine's stay in the monitor, with what outlives its reboots: its console and its disks.
+//
+// create(), load(), open_console() and start() come in this order; nothing leaves a trace on the host before
+// open_console(). Everything belongs to the event loop's thread, and nothing waits for the guest: when it has
+// ended, the loop hears of it, and of a kernel that was read again for a reboot.
+
+#pragma once
+
+#include "base/clock.hpp"
+#include "base/result.hpp"
+#include "machine/machine.hpp"
+#include "machine/vcpu_threads.hpp"
+#include "monitor/output_log.hpp"
+#include "monitor/reports.hpp"
+#include "monitor/shared_terminal.hpp"
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+
+namespace undercroft {
+
+class Tenant {
+public:
+    enum class State : std::uint8_t { Loading, Running, Paused, Ended };
+
+    // Opens the disks. The loop outlives it. Errors: what the user gave cannot be used.
+    static Result<std::unique_ptr<Tenant>> create(TenantOptions options, EventLoop& loop);
+    Tenant(const Tenant&) = delete;
+    Tenant& operator=(const Tenant&) = delete;
+    ~Tenant();
+
+    Result<void> load();
+    // Its own, or line `number` of a terminal, which outlives it.
+    Result<void> open_console(SharedTerminal* terminal, unsigned number);
+    // `on_end` is called when the machine has ended for good. The clock outlives the tenant.
+    Result<void> start(const Clock& clock, std::function<void()> on_end);
+
+    const std::string& name() const { return options_.name; }
+    const TenantOptions& options() const { return options_; }
+    State state() const;
+    Outcome outcome() const { return report_.outcome; }  // after the end
+    Console& console() { return *console_; }
+
+    void stop();
+    void pause();
+    void resume();
+    void show_status();
+
+    // After the end: waits, at most for a second, until the console's other end has taken all.
+    TenantReport report();
+
+private:
+    struct Bells {
+        Doorbell ended;
+        Doorbell loaded;
+        Doorbell console_failed;
+    };
+
+    Tenant(TenantOptions options, Machine::Disks disks, EventLoop& loop, Bells bells);
+
+    Result<void> run();
+    void on_machine_end();
+    void load_again();
+    void on_loaded();
+    void end();
+
+    TenantOptions options_;
+    Machine::Disks disks_;
+    EventLoop& loop_;
+    const Clock* clock_ = nullptr;  // the guest's
+    std::optional<SlowClock> slow_clock_;
+    Bells bells_;
+    std::function<void()> on_end_;
+    std::optional<Result<GuestImage>> image_;  // by load() or the loader, until the machine takes it
+    std::optional<OutputLog> log_;             // under the lock of the console's output
+    std::unique_ptr<Console> console_;
+    std::unique_ptr<Machine> machine_;
+    VcpuThreads threads_;  // joined before the machine goes
+    std::thread loader_;
+
+    bool stopping_ = false;
+    bool paused_ = false;
+    bool ended_ = false;
+    StatisticsSection start_;  // how long which part of the start took
+    TenantReport report_;
+    std::mutex mutex_;  // protects what follows: written under the console's lock, on any thread
+    std::optional<Error> console_failure_;
+};
+
+}  // namespace undercroft

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// Several machines in one process: stock kernels side by side, their consoles, their ends.
+
+#include "guest_process.hpp"
+#include "settings.hpp"
+
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+namespace undercroft {
+namespace {
+
+namespace fs = std::filesystem;
+
+#define CONSOLE(guest) "console:\n" << (guest).output() << "\nerrors:\n" << (guest).errors()
+
+struct Machines : testing::Test {
+    fs::path folder = fs::path{testing::TempDir()} / ("undercroft-machines-" + std::to_string(getpid()));
+
+    void SetUp() override { fs::create_directories(folder); }
+    void TearDown() override { fs::remove_all(folder); }
+
+    // The path of NAME.toml: a machine whose init runs `script`.
+    std::string machine(const std::string& name, const std::string& script, const std::string& more = "",
+                        const std::string& flavour = "cloud") const {
+        std::string cache = GUESTS_CACHE;
+        fs::path path = folder / (name + ".toml");
+        std::ofstream{path} << "kernel = '" << cache << "/" << flavour << "/vmlinuz'\n"
+                            << "initrd = '" << cache << "/initramfs-" << flavour << ".cpio'\n"
+                            << "append = 'undercroft.script=" << script << "'\n"
+                            << "memory = '192M'\n"
+                            << more << "\n";
+        return path.string();
+    }
+    std::string contents(const std::string& name) const {
+        std::ostringstream text;
+        text << std::ifstream{folder / name}.rdbuf();
+        return text.str();
+    }
+};
+
+TEST_F(Machines, TwoKernelsBootSideBySide) {
+    NEED_GUEST(Image::Plain);
+    std::string other = fs::exists(std::string{GUESTS_CACHE} + "/initramfs-amd64.cpio") ? "amd64" : "cloud";
+    GuestProcess guests{{"run", machine("one", "poweroff", "log-file = 'log'"),
+                         machine("another", "poweroff", "console = 'file:console'", other)}};
+    EXPECT_TRUE(guests.wait_for("one     | undercroft: init reached at ", patience(60))) << CONSOLE(guests);
+    EXPECT_EQ(guests.wait_for_exit(patience(60)), 0) << CONSOLE(guests);
+    EXPECT_EQ(guests.output().find("another |"), std::string::npos);
+    EXPECT_NE(contents("log").find("undercroft: init reached at "), std::string::npos);
+    EXPECT_NE(contents("console").find("undercroft: init reached at "), std::string::npos);
+    EXPECT_NE(guests.errors().find("undercroft: one: powered off\n"), std::string::npos);
+    EXPECT_NE(guests.errors().find("undercroft: another: powered off\n"), std::string::npos);
+}
+
+TEST_F(Machines, TheWorstEndCountsAndTheOthersGoOn) {
+    NEED_GUEST(Image::Plain);
+    GuestProcess guests{{"run", machine("shell", "shell"), machine("panics", "crash")}};
+    EXPECT_TRUE(guests.wait_for("panics | ", patience(60))) << CONSOLE(guests);
+    EXPECT_TRUE(guests.wait_for("Kernel panic", patience(60))) << CONSOLE(guests);
+    guests.send("echo sum=$((40 + 2)); exit\n");  // for the first, which is attached
+    EXPECT_TRUE(guests.wait_for("sum=42", patience(60))) << CONSOLE(guests);
+    EXPECT_EQ(guests.wait_for_exit(patience(30)), 3) << CONSOLE(guests);
+    EXPECT_NE(guests.errors().find("undercroft: panics: reset\n"), std::string::npos) << guests.errors();
+    EXPECT_NE(guests.errors().find("undercroft: shell: powered off\n"), std::string::npos) << guests.errors();
+}
+
+TEST_F(Machines, OneRebootsWhileAnotherRuns) {
+    NEED_GUEST(Image::Plain);
+    GuestProcess guests{{"run", machine("shell", "shell"), machine("again", "reboot", "reboot = true")}};
+    for (int boot = 0; boot < 3; ++boot)
+        ASSERT_TRUE(guests.wait_for("again | undercroft: init reached at ", patience(60))) << CONSOLE(guests);
+    guests.send("echo sum=$((40 + 2))\n");
+    EXPECT_TRUE(guests.wait_for("sum=42", patience(60))) << CONSOLE(guests);
+    guests.terminate();
+    EXPECT_EQ(guests.wait_for_exit(patience(10)), std::nullopt) << "killed by the signal";
+}
+
+}  // namespace
+}  // namespace undercroft
