@@ -69,7 +69,7 @@ bool area_address(Context& context, unsigned size, unsigned alignment, Access ac
     if (!aligned) {
         const Vcpu& vcpu = context.vcpu;
         bool checked = (vcpu.system_flags & RFLAGS::AC) != 0 && (vcpu.paging.cr0 & CR0::AM) != 0 &&
-                       vcpu.cpl == 3 && is_amd(vcpu) && (linear & 3) != 0 && addressable && alignment == 16;
+                       vcpu.cpl == 3 && is_amd(vcpu) && (linear & 3) != 0 && alignment == 16;
         context.trap = Trap::fault(checked ? Vector::AC : Vector::GP, 0);
         return false;
     }
