@@ -5,6 +5,8 @@
 #include "cpu/deliver.hpp"
 #include "cpu/environment.hpp"
 
+#include <utility>
+
 namespace undercroft {
 namespace {
 
@@ -27,15 +29,13 @@ Attended vector_to(Vcpu& vcpu, Vector vector) noexcept {
 }  // namespace
 
 Attended attend(Vcpu& vcpu) noexcept {
-    if ((vcpu.attention.load(std::memory_order_relaxed) & Attention::Stop) != 0) {
-        vcpu.attention.fetch_and(~Attention::Stop, std::memory_order_acquire);
-        return Attended::Stop;
-    }
     // Cleared before the causes are looked at: what comes later sets its bit again.
     std::uint32_t bits = vcpu.attention.exchange(0, std::memory_order_acquire);
-    if ((bits & Attention::Stop) != 0) {
-        vcpu.request(bits & ~Attention::Stop);
-        return Attended::Stop;
+    for (auto [bit, attended] :
+         {std::pair{Attention::Stop, Attended::Stop}, std::pair{Attention::Preempt, Attended::Preempt}}) {
+        if ((bits & bit) == 0) continue;
+        if (bits != bit) vcpu.request(bits & ~bit);
+        return attended;
     }
     return attend_to(vcpu, bits);
 }

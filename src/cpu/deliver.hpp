@@ -22,6 +22,7 @@ enum class Attended : std::uint8_t {
     Continue,  // go on at vcpu.rip (which may be a handler's)
     Halted,    // nothing to run: wait until `attention` is set
     Stop,      // somebody asked for it (Attention::Stop, now cleared)
+    Preempt,   // the same for Attention::Preempt
     Shutdown,  // triple fault
 };
 

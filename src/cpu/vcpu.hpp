@@ -34,7 +34,8 @@ inline constexpr std::uint32_t Stop = 1u << 2;    // the engine is to return Exi
 inline constexpr std::uint32_t Resync = 1u << 3;  // the translator must leave its block (its cache changed)
 inline constexpr std::uint32_t Notice = 1u
                                         << 4;  // another vCPU has told of code, or waits: CodePages::serve()
-inline constexpr std::uint32_t Start = 1u << 5;  // INIT or a start-up IPI has come: take_start_requests()
+inline constexpr std::uint32_t Start = 1u << 5;    // INIT or a start-up IPI has come: take_start_requests()
+inline constexpr std::uint32_t Preempt = 1u << 6;  // the engine is to return Exit::Preempt
 }  // namespace Attention
 
 enum class Activity : std::uint8_t { Running, Halted, WaitForSipi, Shutdown };

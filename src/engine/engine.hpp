@@ -18,6 +18,7 @@ namespace undercroft {
 enum class Exit : std::uint8_t {
     Halt,      // vCPU halted and nothing pending: call again when its attention word is set
     Stop,      // Attention::Stop was set
+    Preempt,   // Attention::Preempt was set: another vCPU may want the processor
     Shutdown,  // triple fault
     Differ,    // lockstep: the engines do not agree; see failure()
 };

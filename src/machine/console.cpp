@@ -21,13 +21,11 @@ Result<std::unique_ptr<Console>> Console::open(const std::string& where, EventLo
 Result<std::unique_ptr<Console>> Console::open(std::unique_ptr<ConsoleBackend> backend, EventLoop& loop) {
     auto flush = Alarm::create();
     auto credit = Alarm::create();
-    auto cancelled = Doorbell::create();
     auto room = Doorbell::create();
     if (!flush) return flush.error();
     if (!credit) return credit.error();
-    if (!cancelled) return cancelled.error();
     if (!room) return room.error();
-    Bells bells{*std::move(flush), *std::move(credit), *std::move(cancelled), *std::move(room)};
+    Bells bells{*std::move(flush), *std::move(credit), *std::move(room)};
     return std::unique_ptr<Console>{new Console{loop, std::move(backend), std::move(bells)}};
 }
 
@@ -35,7 +33,7 @@ Console::Console(EventLoop& loop, std::unique_ptr<ConsoleBackend> backend, Bells
     : loop_{loop},
       backend_{std::move(backend)},
       bells_{std::move(bells)},
-      output_{*backend_, bells_.flush, bells_.cancelled},
+      output_{*backend_, bells_.flush},
       input_{bells_.credit, bells_.room} {
     loop_.watch(bells_.flush.fd(), [this] {
         bells_.flush.acknowledge();

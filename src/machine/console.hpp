@@ -46,7 +46,6 @@ private:
     struct Bells {
         Alarm flush;
         Alarm credit;
-        Doorbell cancelled;
         Doorbell room;
     };
 

@@ -6,14 +6,14 @@
 #include <poll.h>
 
 #include <algorithm>
-#include <array>
 
 namespace undercroft {
 namespace {
 using namespace std::chrono_literals;
 constexpr std::chrono::nanoseconds patience = 1ms;
-constexpr std::chrono::nanoseconds retry =
-    10ms;  // the other end is slow and the guest has nothing more to say
+// The other end is slow: while the guest waits for it, and while it has nothing more to say.
+constexpr std::chrono::nanoseconds retry_for_guest = 500us;
+constexpr std::chrono::nanoseconds retry = 10ms;
 }  // namespace
 
 void ConsoleOutput::append(std::span<const std::byte> bytes) {
@@ -61,35 +61,29 @@ void ConsoleOutput::write_out(const Guard& lock) {
         shown_ -= sent_;
         sent_ = 0;
     }
-    if (blocked_) set_alarm(lock, retry);
+    full_ = blocked_ && pending(lock) >= limit && !cancelling_;
+    if (blocked_) set_alarm(lock, full_ ? retry_for_guest : retry);
 }
 
 void ConsoleOutput::flush() {
-    Guard lock{mutex_};
-    alarm_set_ = false;
-    write_out(lock);
-}
-
-std::optional<int> ConsoleOutput::write_or_wait_for() {
-    Guard lock{mutex_};
-    write_out(lock);
-    if (!blocked_ || pending(lock) < limit) return std::nullopt;
-    return backend_.output();
+    bool was_full = is_full();
+    {
+        Guard lock{mutex_};
+        alarm_set_ = false;
+        write_out(lock);
+    }
+    if (was_full && !is_full()) room_();
 }
 
 void ConsoleOutput::settle() {
     if (!owes()) return;
     owes_.store(false, std::memory_order_relaxed);
-    for (auto fd = write_or_wait_for(); fd && !cancelling_; fd = write_or_wait_for()) {
-        std::array wait{pollfd{.fd = *fd, .events = POLLOUT, .revents = 0},
-                        pollfd{.fd = cancelled_.fd(), .events = POLLIN, .revents = 0}};
-        poll(wait.data(), wait.size(), 1000);
-    }
+    flush();
 }
 
 void ConsoleOutput::cancel() {
     cancelling_ = true;
-    cancelled_.ring();
+    full_ = false;
 }
 
 void ConsoleOutput::finish() {
@@ -113,9 +107,12 @@ void ConsoleOutput::accept() {
 }
 
 void ConsoleOutput::hang_up() {
-    Guard lock{mutex_};
-    backend_.hang_up();
-    blocked_ = false;
+    {
+        Guard lock{mutex_};
+        backend_.hang_up();
+        blocked_ = false;
+    }
+    flush();
 }
 
 std::optional<ConsoleOutput::Time> ConsoleOutput::first_output() const {

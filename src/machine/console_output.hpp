@@ -3,11 +3,11 @@
 //
 // What was appended goes out when 4 KiB have gathered, with the end of a line if nothing went out in the last
 // millisecond, when the processor halts, and a millisecond after all else. When the other end takes nothing
-// and `limit` bytes wait, settle() blocks the guest. With nobody at the other end the newest `limit` bytes
-// are kept.
+// and `limit` bytes wait, it is_full(), and the guest has to wait for room. With nobody at the other end the
+// newest `limit` bytes are kept.
 //
-// append() is called under the machine's lock and never blocks; settle() is called without it, on the vCPU's
-// thread, and may block until cancel(). flush() is for any thread. Lock order: machine's, then this one's.
+// Nothing here blocks but finish(). append() is called under the machine's lock; settle() without it, on the
+// thread that runs the vCPU; flush() on any. Lock order: machine's, then this one's.
 
 #pragma once
 
@@ -30,9 +30,8 @@ public:
     static constexpr std::size_t batch = 4096;
     static constexpr std::size_t limit = 64 * 1024;
 
-    // `alarm` is set when flush() shall be called; `cancelled` is rung by cancel().
-    ConsoleOutput(ConsoleBackend& backend, Alarm& alarm, Doorbell& cancelled)
-        : backend_{backend}, alarm_{alarm}, cancelled_{cancelled} {}
+    // `alarm` is set when flush() shall be called.
+    ConsoleOutput(ConsoleBackend& backend, Alarm& alarm) : backend_{backend}, alarm_{alarm} {}
 
     void append(std::span<const std::byte> bytes);
     bool owes() const {
@@ -40,7 +39,9 @@ public:
     }  // is there anything for settle() to do?
     void settle();
     void flush();
-    // Ends and prevents waiting in settle(): the machine is stopping. Output goes on as far as it does not
+    // The guest shall write no more before `room` is called (see on_room()).
+    bool is_full() const { return full_.load(std::memory_order_relaxed); }
+    // The machine is stopping: it is not full any more, whatever waits. Output goes on as far as it does not
     // block.
     void cancel();
     // Waits, at most for a second, for a slow other end. When the machine has ended.
@@ -57,6 +58,8 @@ public:
     // Sees all output, in order and once, whether the other end takes it or not. Called under the lock; must
     // not block. Before the guest runs.
     void on_output(std::function<void(std::span<const std::byte>)> seen) { seen_ = std::move(seen); }
+    // Called when it is not full any more, by flush() and settle(), without any lock of ours.
+    void on_room(std::function<void()> room) { room_ = std::move(room); }
 
     using Time = std::chrono::steady_clock::time_point;
     std::optional<Time> first_output() const;
@@ -68,15 +71,15 @@ private:
     void write_out(const Guard&);
     void set_alarm(const Guard&, std::chrono::nanoseconds delay);
     std::size_t pending(const Guard&) const { return buffer_.size() - sent_; }
-    std::optional<int> write_or_wait_for();
 
     ConsoleBackend& backend_;
     Alarm& alarm_;
-    Doorbell& cancelled_;
     std::function<void(Error)> failed_;
     std::function<void(std::span<const std::byte>)> seen_;
+    std::function<void()> room_ = [] {};
 
     std::atomic<bool> owes_{false};
+    std::atomic<bool> full_{false};
     std::atomic<bool> cancelling_{false};
 
     mutable std::mutex mutex_;  // protects all below, and the backend's writing

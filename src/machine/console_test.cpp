@@ -165,8 +165,7 @@ public:
 struct OutputTest : testing::Test {
     FakeBackend backend;
     Alarm alarm = *Alarm::create();
-    Doorbell cancelled = *Doorbell::create();
-    ConsoleOutput output{backend, alarm, cancelled};
+    ConsoleOutput output{backend, alarm};
 
     void put(std::string_view text) {  // as a UART does
         for (char c : text) {
@@ -205,12 +204,40 @@ TEST_F(OutputTest, KeepsWhatTheOtherEndDoesNotTake) {
     EXPECT_EQ(backend.written, text);
 }
 
-TEST_F(OutputTest, CancelEndsWaiting) {
+TEST_F(OutputTest, IsFullUntilTheOtherEndTakesSome) {
+    int rooms = 0;
+    output.on_room([&] { ++rooms; });
     backend.room = 0;
-    std::thread other{[&] { output.cancel(); }};
-    put(std::string(ConsoleOutput::limit + 10, 'x'));
-    other.join();
-    SUCCEED() << "settle() has returned";
+    put(std::string(ConsoleOutput::limit - 1, 'x'));
+    EXPECT_FALSE(output.is_full());
+    put("y");
+    EXPECT_TRUE(output.is_full());
+    pollfd wait{.fd = alarm.fd(), .events = POLLIN, .revents = 0};
+    EXPECT_EQ(poll(&wait, 1, 10'000), 1) << "it tries again";
+    output.flush();
+    EXPECT_EQ(rooms, 0);
+    backend.room = 1;
+    output.flush();
+    EXPECT_FALSE(output.is_full());
+    EXPECT_EQ(rooms, 1);
+}
+
+TEST_F(OutputTest, IsNotFullWhenTheMachineStops) {
+    backend.room = 0;
+    put(std::string(ConsoleOutput::limit, 'x'));
+    output.cancel();
+    EXPECT_FALSE(output.is_full());
+    put("more");
+    EXPECT_FALSE(output.is_full());
+}
+
+TEST_F(OutputTest, IsNotFullWhenTheOtherEndGoes) {
+    backend.room = 0;
+    put(std::string(ConsoleOutput::limit, 'x'));
+    EXPECT_TRUE(output.is_full());
+    backend.when_full = ConsoleBackend::State::Absent;
+    output.hang_up();
+    EXPECT_FALSE(output.is_full());
 }
 
 TEST_F(OutputTest, WithNobodyThereTheNewestStays) {

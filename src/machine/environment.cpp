@@ -49,7 +49,8 @@ void MachineEnvironment::write_port(std::uint16_t port, unsigned size, std::uint
         std::lock_guard lock{board_.lock()};
         board_.write_port(vcpu_.index, port, size, value);
     }
-    output_.settle();  // may wait for a slow console, so not under the lock
+    output_.settle();
+    if (output_.is_full()) vcpu_.request(Attention::Preempt);
 }
 
 std::uint64_t MachineEnvironment::read_device(GuestPhysical address, unsigned size) noexcept {

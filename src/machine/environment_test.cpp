@@ -31,7 +31,7 @@ struct EnvironmentTest : testing::Test {
     Silent backend;
     Alarm alarm = *Alarm::create();
     Doorbell bell = *Doorbell::create();
-    ConsoleOutput output{backend, alarm, bell};
+    ConsoleOutput output{backend, alarm};
     ConsoleInput input{alarm, bell};
     std::string events;
     std::unique_ptr<GuestMemory> memory = *GuestMemory::create({{GuestPhysical{0}, memory_size}});

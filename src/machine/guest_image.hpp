@@ -8,6 +8,7 @@
 #include "boot/load.hpp"
 #include "disk/raw_disk.hpp"
 #include "memory/guest_memory.hpp"
+#include "schedule/task.hpp"
 
 #include <chrono>
 #include <cstdint>
@@ -32,10 +33,6 @@ struct DiskChoice {
     DiskAccess access = DiskAccess::ReadWrite;
 };
 
-inline constexpr unsigned default_weight = 100;
-inline constexpr unsigned max_weight = 10000;
-inline constexpr unsigned max_cap_percent = 6400;
-
 struct MachineConfig {
     std::string kernel;                               // path
     std::string initrd;                               // path; empty: none
@@ -44,8 +41,7 @@ struct MachineConfig {
     unsigned processors = 1;
     std::vector<DiskChoice> disks;  // at most layout::virtio_slot_count
     EngineChoice engine;
-    unsigned weight = default_weight;     // its share of the host's processors, against the other machines'
-    std::optional<unsigned> cap_percent;  // of one processor: it gets no more
+    ShareOptions share;
 };
 
 // What a kernel is told unless the user says otherwise. Mitigations inside a guest protect nothing from code

@@ -3,27 +3,13 @@
 
 #include "machine/start_state.hpp"
 
-#include <sched.h>
-
 #include <mutex>
 #include <utility>
 
 namespace undercroft {
-namespace {
-
-// Processors of the host that this process may use.
-unsigned host_processors() {
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
-    return static_cast<unsigned>(CPU_COUNT(&set));
-}
-
-}  // namespace
-
 Result<std::unique_ptr<Machine>> Machine::create(GuestImage image, const EngineChoice& engine,
-                                                 unsigned processors, const Disks& disks, Console& console,
-                                                 EventLoop& loop, const Clock& clock) {
+                                                 unsigned processors, ShareOptions share,
+                                                 const Ground& ground) {
     std::vector<Alarm> alarms;
     for (unsigned n = 0; n < processors; ++n) {
         auto alarm = Alarm::create();
@@ -31,46 +17,68 @@ Result<std::unique_ptr<Machine>> Machine::create(GuestImage image, const EngineC
         alarms.push_back(*std::move(alarm));
     }
     boot::EntryState entry = image.entry;
-    std::unique_ptr<Machine> machine{new Machine{std::move(image), processors, disks, console, loop, clock}};
+    std::unique_ptr<Machine> machine{new Machine{std::move(image), processors, share, ground}};
     bool crowded = processors > host_processors();
     VirtualProcessor::Parts parts{.memory = *machine->memory_,
                                   .exchange = machine->exchange_.get(),
                                   .board = machine->board_,
-                                  .console = console,
-                                  .clock = clock,
+                                  .console = ground.console,
+                                  .clock = ground.clock,
                                   .cpuid = machine->cpuid_,
-                                  .shared = machine->shared_};
+                                  .shared = machine->shared_,
+                                  .scheduler = ground.scheduler,
+                                  .has_ended = [it = machine.get()](unsigned n) { return it->has_ended(n); },
+                                  .failed = [it = machine.get()](Exit exit) { it->failed(exit); }};
     for (unsigned n = 0; n < processors; ++n) {
         machine->processors_.push_back(std::make_unique<VirtualProcessor>(n, parts, std::move(alarms[n])));
         VirtualProcessor& processor = *machine->processors_.back();
         if (n == 0) set_start_state(processor.vcpu(), entry);
         auto made = processor.make_engine(engine, crowded);
         if (!made) return made.error();
-        loop.watch(processor.alarm_fd(), [&processor] { processor.alarm_rang(); });
+        ground.scheduler.add(processor, machine->share_);
+        ground.loop.watch(processor.alarm_fd(), [&processor] { processor.alarm_rang(); });
     }
-    for (unsigned slot = 0; slot < disks.size(); ++slot)
+    for (unsigned slot = 0; slot < ground.disks.size(); ++slot)
         machine->disks_.push_back(
-            std::make_unique<DiskDevice>(slot, *disks[slot], machine->dma_memory_, machine->board_));
+            std::make_unique<DiskDevice>(slot, *ground.disks[slot], machine->dma_memory_, machine->board_));
     return machine;
 }
 
-Machine::Machine(GuestImage image, unsigned processors, const Disks& disks, Console& console, EventLoop& loop,
-                 const Clock& clock)
-    : loop_{loop},
-      clock_{clock},
+Machine::Machine(GuestImage image, unsigned processors, ShareOptions share, const Ground& ground)
+    : loop_{ground.loop},
+      clock_{ground.clock},
+      console_{ground.console},
+      scheduler_{ground.scheduler},
+      share_{share},
       memory_{std::move(image.memory)},
-      exchange_{processors > 1 || !disks.empty() ? std::make_unique<CodeExchange>(memory_->page_limit())
-                                                 : nullptr},
+      exchange_{processors > 1 || !ground.disks.empty()
+                    ? std::make_unique<CodeExchange>(memory_->page_limit())
+                    : nullptr},
       dma_memory_{*memory_,
                   [this](GuestPhysical address, std::uint64_t length) {
                       if (exchange_) exchange_->device_wrote(address, length);
                   }},
-      cpuid_{clock.hz() / 1000, processors},
-      board_{clock, console.output(), console.input(), board_outputs(), processors},
-      shared_{clock} {}
+      cpuid_{clock_.hz() / 1000, processors},
+      board_{clock_, console_.output(), console_.input(), board_outputs(), processors},
+      shared_{clock_} {
+    console_.output().on_room([this] {
+        std::lock_guard lock{board_.lock()};
+        for (const auto& processor : processors_) processor->wake();
+    });
+}
 
 Machine::~Machine() {
-    for (const auto& processor : processors_) loop_.forget(processor->alarm_fd());
+    for (const auto& processor : processors_) {
+        scheduler_.remove(*processor);
+        loop_.forget(processor->alarm_fd());
+    }
+    console_.output().on_room([] {});
+}
+
+void Machine::start(std::function<void()> on_end) {
+    on_end_ = std::move(on_end);
+    running_ = processors();
+    for (const auto& processor : processors_) scheduler_.wake(*processor);
 }
 
 Board::Outputs Machine::board_outputs() {
@@ -99,35 +107,40 @@ void Machine::end(Outcome outcome) {
 
 void Machine::interrupt_all() {
     for (const auto& processor : processors_) processor->request(Attention::Stop);
-    wake_.notify_all();
 }
 
 void Machine::stop() {
-    std::lock_guard lock{board_.lock()};
-    end(Outcome::Stopped);
+    {
+        std::lock_guard lock{board_.lock()};
+        end(Outcome::Stopped);
+    }
+    resume();
 }
 
 void Machine::show_status() {
+    std::lock_guard pausing{pausing_};
+    if (paused_) {
+        for (const auto& processor : processors_) Console::notice(processor->status());
+        return;
+    }
     std::lock_guard lock{board_.lock()};
     for (unsigned n = 0; n < processors(); ++n) status_wanted_ |= 1ull << n;
     interrupt_all();
 }
 
 void Machine::pause() {
-    std::lock_guard lock{board_.lock()};
-    paused_ = true;
-    interrupt_all();
+    std::lock_guard pausing{pausing_};
+    if (!std::exchange(paused_, true)) scheduler_.hold(share_);
 }
 
 void Machine::resume() {
-    std::lock_guard lock{board_.lock()};
-    paused_ = false;
-    wake_.notify_all();
+    std::lock_guard pausing{pausing_};
+    if (std::exchange(paused_, false)) scheduler_.release(share_);
 }
 
-bool Machine::is_at_rest() {
-    std::lock_guard lock{board_.lock()};
-    return at_rest_ == processors();
+bool Machine::is_paused() {
+    std::lock_guard pausing{pausing_};
+    return paused_;
 }
 
 void Machine::input_arrived() {
@@ -138,41 +151,22 @@ void Machine::input_arrived() {
 bool Machine::has_ended(unsigned processor) {
     std::uint64_t bit = 1ull << processor;
     std::unique_lock lock{board_.lock()};
-    for (;;) {
-        if ((status_wanted_ & bit) != 0) {
-            status_wanted_ &= ~bit;
-            lock.unlock();
-            Console::notice(processors_[processor]->status());
-            lock.lock();
-        } else if (outcome_ || !paused_) {
-            return outcome_.has_value();
-        } else {
-            ++at_rest_;
-            wake_.wait(lock);
-            --at_rest_;
-        }
+    if ((status_wanted_ & bit) != 0) {
+        status_wanted_ &= ~bit;
+        lock.unlock();
+        Console::notice(processors_[processor]->status());
+        lock.lock();
     }
+    if (!outcome_) return false;
+    bool last = --running_ == 0;
+    lock.unlock();
+    if (last) on_end_();
+    return true;
 }
 
-void Machine::run(unsigned processor) {
-    VirtualProcessor& it = *processors_[processor];
-    auto failed = [this](Outcome outcome) {
-        std::lock_guard lock{board_.lock()};
-        end(outcome);
-    };
-    bool ended = has_ended(processor);
-    while (!ended) {
-        switch (it.execute()) {
-            case Exit::Halt: it.halt(); continue;
-            case Exit::Shutdown: failed(Outcome::TripleFault); break;
-            case Exit::Differ: failed(Outcome::EnginesDiffer); break;
-            case Exit::Stop: break;
-        }
-        ended = has_ended(processor);
-    }
-    it.finish();
+void Machine::failed(Exit exit) {
     std::lock_guard lock{board_.lock()};
-    ++at_rest_;
+    end(exit == Exit::Differ ? Outcome::EnginesDiffer : Outcome::TripleFault);
 }
 
 std::string Machine::engine_failure() const {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Machine: one guest from power-on to its end: processors, memory, devices and the engines that run it.
 //
-// run() is called once for each vCPU, on a thread of its own (see vcpu_threads.hpp), and returns when the
-// guest has ended. Meanwhile other threads may call what says so; the rest is for before and after.
+// Between start() and its end a scheduler runs its vCPUs. Meanwhile other threads, but none of the
+// scheduler's, may call what says so; the rest is for before and after.
 
 #pragma once
 
@@ -19,10 +19,12 @@
 #include "machine/virtual_processor.hpp"
 #include "memory/guest_memory.hpp"
 #include "mmu/code_exchange.hpp"
+#include "schedule/scheduler.hpp"
 
-#include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -35,44 +37,58 @@ class Machine {
 public:
     using Disks = std::vector<std::unique_ptr<Disk>>;
 
-    // All references outlive the machine.
+    // What it stands on. All of it outlives the machine.
+    struct Ground {
+        const Disks& disks;
+        Console& console;
+        EventLoop& loop;
+        const Clock& clock;
+        Scheduler& scheduler;
+    };
+
     static Result<std::unique_ptr<Machine>> create(GuestImage image, const EngineChoice& engine,
-                                                   unsigned processors, const Disks& disks, Console& console,
-                                                   EventLoop& loop, const Clock& clock);
+                                                   unsigned processors, ShareOptions share,
+                                                   const Ground& ground);
     Machine(const Machine&) = delete;
     Machine& operator=(const Machine&) = delete;
     ~Machine();
 
     unsigned processors() const { return static_cast<unsigned>(processors_.size()); }
-    void run(unsigned processor);
+    // Once. `on_end` is called when the guest has ended, on a thread of the scheduler's. The machine may be
+    // destroyed then (on another one).
+    void start(std::function<void()> on_end);
 
     // Any thread, without the board's lock.
-    void stop();           // run() returns soon
+    void stop();           // it ends soon
     void show_status();    // prints a line for each vCPU on the console's side
     void input_arrived();  // the console has something for the guest
 
     // Any thread. A paused guest executes nothing, and its clocks go on; one that does not run yet begins
-    // paused. Takes effect soon: is_at_rest() says whether the last vCPU has stopped.
+    // paused. None of its vCPUs executes when pause() has returned.
     void pause();
     void resume();
-    bool is_at_rest();
+    bool is_paused();
+    ShareFigures share() const { return scheduler_.figures(share_); }
 
-    // After run().
+    // After the end.
     Outcome outcome() const { return outcome_.value_or(Outcome::Stopped); }
     Statistics statistics() const;
     std::string engine_failure() const;  // of Outcome::EnginesDiffer
 
 private:
-    Machine(GuestImage image, unsigned processors, const Disks& disks, Console& console, EventLoop& loop,
-            const Clock& clock);
+    Machine(GuestImage image, unsigned processors, ShareOptions share, const Ground& ground);
 
     Board::Outputs board_outputs();
-    void end(Outcome outcome);           // under the lock: the first one counts
+    void end(Outcome outcome);  // under the lock: the first one counts
+    void failed(Exit exit);
     void interrupt_all();                // under the lock: every vCPU looks at what is wanted
-    bool has_ended(unsigned processor);  // after a Stop; waits while the machine is paused
+    bool has_ended(unsigned processor);  // after a Stop
 
     EventLoop& loop_;
     const Clock& clock_;
+    Console& console_;
+    Scheduler& scheduler_;
+    Share share_;
     std::unique_ptr<GuestMemory> memory_;
     std::unique_ptr<CodeExchange> exchange_;  // if others than one vCPU write memory
     DmaMemory dma_memory_;
@@ -86,9 +102,10 @@ private:
 
     std::optional<Outcome> outcome_;   // under the board's lock, like the next
     std::uint64_t status_wanted_ = 0;  // a bit for each vCPU that has not printed its line yet
+    unsigned running_ = 0;             // vCPUs that have not ended
+    std::function<void()> on_end_;
+    std::mutex pausing_;  // protects the next; the outermost lock
     bool paused_ = false;
-    unsigned at_rest_ = 0;          // vCPUs that wait for resume(), or have ended
-    std::condition_variable wake_;  // for vCPUs that are paused: one of the above has changed
 };
 
 }  // namespace undercroft

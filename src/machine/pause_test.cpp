@@ -4,7 +4,7 @@
 #include "boot/test_kernels.hpp"
 #include "machine/machine.hpp"
 #include "machine/signals.hpp"
-#include "machine/vcpu_threads.hpp"
+#include "schedule/scheduler.hpp"
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -33,6 +33,10 @@ struct Pause : testing::Test {
     std::unique_ptr<Console> console;
     HostClock clock;
     Machine::Disks disks;
+    std::unique_ptr<Scheduler> scheduler = *Scheduler::create({.on_thread = [](const auto& body) {
+        signals::AlternateStack stack;
+        body();
+    }});
     std::unique_ptr<Machine> machine;
     std::atomic<bool> ended{false};
     std::uint64_t* counter = nullptr;
@@ -51,8 +55,9 @@ struct Pause : testing::Test {
         ASSERT_TRUE(image) << image.error().message;
         counter = reinterpret_cast<std::uint64_t*>(image->memory->host(GuestPhysical{counter_address}));
         console = *Console::open("file:/dev/null", *loop);
-        auto made =
-            Machine::create(*std::move(image), EngineKind::Translate, 1, disks, *console, *loop, clock);
+        auto made = Machine::create(
+            *std::move(image), EngineKind::Translate, 1, {},
+            {.disks = disks, .console = *console, .loop = *loop, .clock = clock, .scheduler = *scheduler});
         ASSERT_TRUE(made) << made.error().message;
         machine = *std::move(made);
     }
@@ -62,51 +67,49 @@ struct Pause : testing::Test {
     void wait_for_progress() const {
         for (std::uint64_t before = count(); count() == before;) std::this_thread::yield();
     }
-    void wait_for_rest() const {
-        while (!machine->is_at_rest()) std::this_thread::yield();
+    void start() {
+        machine->start([this] {
+            ended = true;
+            ended.notify_all();
+        });
     }
+    void wait_for_end() const { ended.wait(false); }
 };
 
 TEST_F(Pause, StopsAGuestThatGoesOnAfterwards) {
-    VcpuThreads threads;
-    threads.start(*machine, [this] { ended = true; });
+    start();
     wait_for_progress();
     for (int round = 0; round < 20; ++round) {
         machine->pause();
-        wait_for_rest();
         std::uint64_t before = count();
-        if (round == 0) machine->show_status();  // by the vCPU, which rests again afterwards
+        if (round == 0) machine->show_status();
         for (int i = 0; i < 100; ++i) std::this_thread::yield();
-        wait_for_rest();
         EXPECT_EQ(count(), before);
         EXPECT_FALSE(ended);
         machine->resume();
         wait_for_progress();
     }
     machine->stop();
-    threads.join();
+    wait_for_end();
     EXPECT_TRUE(ended);
     EXPECT_EQ(machine->outcome(), Outcome::Stopped);
 }
 
 TEST_F(Pause, BeforeTheStart) {
     machine->pause();
-    VcpuThreads threads;
-    threads.start(*machine, [] {});
-    wait_for_rest();
+    start();
     EXPECT_EQ(count(), 0u);
     machine->resume();
     wait_for_progress();
     machine->stop();
+    wait_for_end();
 }
 
 TEST_F(Pause, APausedMachineCanBeStopped) {
-    VcpuThreads threads;
-    threads.start(*machine, [] {});
+    start();
     machine->pause();
-    wait_for_rest();
     machine->stop();
-    threads.join();
+    wait_for_end();
     EXPECT_EQ(machine->outcome(), Outcome::Stopped);
 }
 

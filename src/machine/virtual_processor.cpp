@@ -25,14 +25,17 @@ std::unique_ptr<Vcpu> make_vcpu(unsigned index) {
 }  // namespace
 
 VirtualProcessor::VirtualProcessor(unsigned index, const Parts& parts, Alarm alarm)
-    : exchange_{parts.exchange},
+    : scheduler_{parts.scheduler},
+      has_ended_{parts.has_ended},
+      failed_{parts.failed},
+      exchange_{parts.exchange},
       board_{parts.board},
       console_{parts.console},
       vcpu_{make_vcpu(index)},
       code_pages_{parts.memory.page_limit(), parts.exchange, index},
       alarm_{std::move(alarm)},
+      clock_{parts.clock},
       timer_{parts.board.local_apic(index), parts.clock, alarm_},
-      halt_{*vcpu_, parts.clock},
       environment_{*vcpu_, parts.board, parts.console.output(), parts.clock, parts.shared},
       mmu_{parts.memory, code_pages_, environment_, vcpu_->paging, vcpu_->tlb} {
     if (exchange_ != nullptr) exchange_->rendezvous().join(index, vcpu_->attention, Attention::Notice);
@@ -59,9 +62,44 @@ Exit VirtualProcessor::execute() {
     return exit;
 }
 
-// Further processors end like this when the guest powers off, and wait for their start.
-void VirtualProcessor::halt() {
-    SteadyClock::time_point begin = SteadyClock::now();
+TurnResult VirtualProcessor::run() {
+    if (!begin_turn()) return {TurnEnd::Waits};
+    for (;;) {
+        Exit exit = execute();
+        switch (exit) {
+            case Exit::Halt: return wait_for_work();
+            case Exit::Preempt:
+                if (console_.output().is_full()) return wait_for_console();
+                return {TurnEnd::Preempted};
+            case Exit::Stop: break;
+            case Exit::Shutdown:
+            case Exit::Differ: failed_(exit); break;
+        }
+        figures_.ran = SteadyClock::now() - started_;  // before others hear of the end
+        if (has_ended_(vcpu_->index)) return {TurnEnd::Ended};
+    }
+}
+
+// False: it still waits for the console.
+bool VirtualProcessor::begin_turn() {
+    if (console_full_ && !is_ready()) return false;
+    if (halted_) figures_.idle += SteadyClock::now() - waits_since_;
+    std::lock_guard lock{board_.lock()};
+    if (halted_) timer_.resume();
+    waits_ = halted_ = console_full_ = false;
+    return true;
+}
+
+bool VirtualProcessor::is_ready() const noexcept {
+    std::uint32_t bits = vcpu_->attention.load(std::memory_order_relaxed) & ~Attention::Preempt;
+    if (console_full_) return !console_.output().is_full() || (bits & Attention::Stop) != 0;
+    return bits != 0;
+}
+
+// The guest has nothing to do: what it wrote goes out, what was typed comes in. Further processors end like
+// this when the guest powers off, and wait for their start.
+TurnResult VirtualProcessor::wait_for_work() {
+    waits_since_ = SteadyClock::now();
     ++figures_.halts;
     if (vcpu_->interrupt_flag == 0 && vcpu_->index == 0 && !dead_reported_) {
         dead_reported_ = true;
@@ -69,21 +107,22 @@ void VirtualProcessor::halt() {
             vcpu_->rip);
     }
     console_.output().flush();
-    std::optional<std::uint64_t> deadline;
-    {
-        std::lock_guard lock{board_.lock()};
-        console_.input().renew();
-        board_.feed_serial();
-        deadline = timer_.halt();
-        halt_.begin();
+    std::lock_guard lock{board_.lock()};
+    console_.input().renew();
+    board_.feed_serial();
+    waits_ = halted_ = true;
+    TurnResult result{TurnEnd::Waits};
+    if (auto deadline = timer_.halt()) {
+        std::uint64_t now = clock_.ticks();
+        result.deadline = time_now() + (*deadline > now ? clock_.host_ns(*deadline - now) : 0);
     }
-    halt_.sleep(deadline);
-    {
-        std::lock_guard lock{board_.lock()};
-        halt_.end();
-        timer_.resume();
-    }
-    figures_.idle += SteadyClock::now() - begin;
+    return result;
+}
+
+TurnResult VirtualProcessor::wait_for_console() {
+    std::lock_guard lock{board_.lock()};
+    waits_ = console_full_ = true;
+    return {TurnEnd::Waits};
 }
 
 void VirtualProcessor::alarm_rang() {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// VirtualProcessor: one vCPU of a machine with all that belongs to it alone: its state, MMU, engine, timer,
-// and how its thread sleeps.
+// VirtualProcessor: one vCPU of a machine with all that belongs to it alone: its state, MMU, engine, timer;
+// and what the scheduler sees of it.
 //
-// execute() and halt() are called by one thread, which today is the vCPU's own. Members that say so are
-// called under the board's lock; the rest is for before and after the run.
+// run() is called by the scheduler, turn after turn, on whichever processor. Members that say so are called
+// under the board's lock, which comes before the scheduler's; the rest is for before and after the run.
 
 #pragma once
 
@@ -17,21 +17,22 @@
 #include "machine/environment.hpp"
 #include "machine/event_loop.hpp"
 #include "machine/guest_image.hpp"
-#include "machine/halt.hpp"
 #include "machine/timer_watch.hpp"
 #include "memory/guest_memory.hpp"
 #include "mmu/code_exchange.hpp"
 #include "mmu/code_pages.hpp"
 #include "mmu/mmu.hpp"
+#include "schedule/scheduler.hpp"
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
 namespace undercroft {
 
-class VirtualProcessor {
+class VirtualProcessor final : public Task {
 public:
     // All of them outlive it. Without an exchange the machine has one vCPU.
     struct Parts {
@@ -42,6 +43,12 @@ public:
         const Clock& clock;
         const CpuidTable& cpuid;
         MachineEnvironment::Shared& shared;
+        Scheduler& scheduler;
+        // By the thread that executes, without the board's lock: the vCPU was asked to stop; has the guest
+        // ended?
+        std::function<bool(unsigned index)> has_ended;
+        // The same: the guest ends, as the engine says.
+        std::function<void(Exit)> failed;
     };
 
     VirtualProcessor(unsigned index, const Parts& parts, Alarm alarm);
@@ -53,29 +60,35 @@ public:
     // When the vCPU is in its start state.
     Result<void> make_engine(const EngineChoice& choice, bool yields_in_spins);
 
-    // Guest code, until the engine has something to say.
-    Exit execute();
-    // The guest has nothing to do: what it wrote goes out, what was typed comes in, and then the thread
-    // sleeps.
-    void halt();
-    std::string status() const;  // a line; by the thread that executes
+    // Guest code, until the guest has nothing to do, or another vCPU is to have the processor.
+    TurnResult run() override;
+    void preempt() noexcept override { vcpu_->request(Attention::Preempt); }
+    void forget_preempt() noexcept override {
+        vcpu_->attention.fetch_and(~Attention::Preempt, std::memory_order_relaxed);
+    }
+    bool is_ready() const noexcept override;
+    std::string status() const;  // a line; while it does not execute, or by the thread that does
 
     // Under the board's lock.
     void request(std::uint32_t attention) {
         vcpu_->request(attention);
-        halt_.wake();
+        wake();
     }
     void nmi() {
         request_nmi(*vcpu_);
-        halt_.wake();
+        wake();
     }
     void init() {
         request_init(*vcpu_);
-        halt_.wake();
+        wake();
     }
     void start_up(std::uint8_t vector) {
         request_start_up(*vcpu_, vector);
-        halt_.wake();
+        wake();
+    }
+    // It waits for nothing but a sign.
+    void wake() noexcept {
+        if (waits_) scheduler_.wake(*this);
     }
     void timer_changed() noexcept { timer_.changed(); }
     void alarm_rang();  // takes the lock by itself
@@ -89,7 +102,6 @@ public:
         std::chrono::nanoseconds idle{};  // of them, halted
         std::uint64_t halts = 0;
     };
-    void finish() { figures_.ran = std::chrono::steady_clock::now() - started_; }
     const Figures& figures() const { return figures_; }
     const Engine& engine() const { return *engine_; }
     const MmuStatistics& mmu_statistics() const { return mmu_.statistics(); }
@@ -97,20 +109,32 @@ public:
     const TrapCounts& traps() const { return vcpu_->traps; }
 
 private:
+    Exit execute();
+    bool begin_turn();
+    TurnResult wait_for_work();
+    TurnResult wait_for_console();
+
+    Scheduler& scheduler_;
+    std::function<bool(unsigned)> has_ended_;
+    std::function<void(Exit)> failed_;
     CodeExchange* exchange_;
     Board& board_;
     Console& console_;
     std::unique_ptr<Vcpu> vcpu_;
     CodePages code_pages_;
     Alarm alarm_;
-    TimerWatch timer_;  // under the board's lock, like the next
-    Halt halt_;
+    const Clock& clock_;
+    TimerWatch timer_;     // under the board's lock, like the next
+    bool waits_ = false;   // wake() has to tell the scheduler
+    bool halted_ = false;  // the thread that executes: since its last turn, like the next
+    bool console_full_ = false;
     MachineEnvironment environment_;
     Mmu mmu_;
     std::unique_ptr<Engine> engine_;
 
     std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
     Figures figures_;
+    std::chrono::steady_clock::time_point waits_since_;
     bool dead_reported_ = false;
 };
 

@@ -92,7 +92,9 @@ private:
     Reason console(const toml::node& node);
     Reason log_file(const toml::node& node) { return path(node, options_.log_file); }
     Reason reboot(const toml::node& node);
-    Reason weight(const toml::node& node) { return number(node, 1, max_weight, options_.machine.weight); }
+    Reason weight(const toml::node& node) {
+        return number(node, 1, ShareOptions::most_weight, options_.machine.share.weight);
+    }
     Reason cap(const toml::node& node);
 
     fs::path folder_;
@@ -198,8 +200,8 @@ MachineFile::Reason MachineFile::reboot(const toml::node& node) {
 // Percent of one processor; a machine can use as many as it has.
 MachineFile::Reason MachineFile::cap(const toml::node& node) {
     unsigned percent = 0;
-    if (Reason reason = number(node, 1, max_cap_percent, percent)) return reason;
-    options_.machine.cap_percent = percent;
+    if (Reason reason = number(node, 1, ShareOptions::most_cap, percent)) return reason;
+    options_.machine.share.cap_percent = percent;
     return {};
 }
 

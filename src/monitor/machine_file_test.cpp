@@ -65,8 +65,8 @@ TEST_F(MachineFileTest, EveryKey) {
     EXPECT_EQ(machine->console, "unix:" + inside("console"));
     EXPECT_EQ(machine->log_file, inside("web.log"));
     EXPECT_TRUE(machine->reboot);
-    EXPECT_EQ(machine->machine.weight, 250u);
-    EXPECT_EQ(machine->machine.cap_percent, 150u);
+    EXPECT_EQ(machine->machine.share.weight, 250u);
+    EXPECT_EQ(machine->machine.share.cap_percent, 150u);
 }
 
 TEST_F(MachineFileTest, DefaultsAreThoseOfTheCommandLine) {
@@ -78,8 +78,8 @@ TEST_F(MachineFileTest, DefaultsAreThoseOfTheCommandLine) {
     EXPECT_EQ(machine->console, "stdio");
     EXPECT_EQ(machine->log_file, "");
     EXPECT_FALSE(machine->reboot);
-    EXPECT_EQ(machine->machine.weight, default_weight);
-    EXPECT_FALSE(machine->machine.cap_percent);
+    EXPECT_EQ(machine->machine.share.weight, ShareOptions{}.weight);
+    EXPECT_EQ(machine->machine.share.cap_percent, 0u);
 }
 
 TEST_F(MachineFileTest, WhatIsWrongIsNamedWithItsLine) {

@@ -38,8 +38,10 @@ std::string_view text_of(Outcome outcome) {
 class Monitor {
 public:
     // Without a terminal, each machine has a console of its own.
-    Monitor(EventLoop& loop, Fd signals, Tenants tenants, std::unique_ptr<SharedTerminal> terminal)
+    Monitor(EventLoop& loop, Scheduler& scheduler, Fd signals, Tenants tenants,
+            std::unique_ptr<SharedTerminal> terminal)
         : loop_{loop},
+          scheduler_{scheduler},
           signals_{std::move(signals)},
           terminal_{std::move(terminal)},
           tenants_{std::move(tenants)} {
@@ -54,8 +56,8 @@ public:
 
     Result<MonitorReport> to_end() {
         for (auto& tenant : tenants_) {
-            if (auto started = tenant->start(clock_, [this, it = tenant.get()] { on_end(*it); }); !started)
-                return started.error();
+            auto started = tenant->start(scheduler_, clock_, [this, it = tenant.get()] { on_end(*it); });
+            if (!started) return started.error();
         }
         loop_.run();
         for (auto& tenant : tenants_) report_.machines.push_back(tenant->report());
@@ -152,6 +154,7 @@ private:
     }
 
     EventLoop& loop_;
+    Scheduler& scheduler_;
     Fd signals_;
     HostClock clock_;
     std::unique_ptr<SharedTerminal> terminal_;
@@ -181,6 +184,11 @@ Result<MonitorReport> run_machines(MonitorOptions options) {
     if (!loop) return loop.error();
     auto signal_fd = signals::open();
     if (!signal_fd) return signal_fd.error();
+    auto scheduler = Scheduler::create({.on_thread = [](const auto& body) {
+        signals::AlternateStack stack;
+        body();
+    }});
+    if (!scheduler) return scheduler.error();
     Tenants tenants;
     for (TenantOptions& machine : options.machines) {
         auto tenant = Tenant::create(std::move(machine), **loop);
@@ -199,7 +207,7 @@ Result<MonitorReport> run_machines(MonitorOptions options) {
         SharedTerminal* terminal = tenant.options().console == "stdio" ? shared->get() : nullptr;
         if (auto opened = tenant.open_console(terminal, number); !opened) return opened.error();
     }
-    Monitor monitor{**loop, *std::move(signal_fd), std::move(tenants), *std::move(shared)};
+    Monitor monitor{**loop, **scheduler, *std::move(signal_fd), std::move(tenants), *std::move(shared)};
     return monitor.to_end();
 }
 

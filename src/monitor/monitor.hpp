@@ -2,8 +2,9 @@
 // The monitor: machines in one process, from the user's options to the last one's end, with everything put
 // back in order.
 //
-// The caller's thread runs the event loop (consoles, timers, signals); vCPUs run on threads of their own
-// (machine/vcpu_threads.hpp).
+// The caller's thread runs the event loop (consoles, timers, signals); all vCPUs run on the processors of one
+// scheduler. Guest code runs with the guest's stack pointer in the host's, so no signal may be delivered on
+// those threads but what their own instructions raise, and these on an alternate stack.
 
 #pragma once
 

@@ -65,7 +65,7 @@ Tenant::~Tenant() {
     if (loader_.joinable()) loader_.join();
     if (machine_) machine_->stop();
     if (console_) console_->output().cancel();
-    threads_.join();
+    machine_.reset();
     for (const Doorbell* bell : {&bells_.ended, &bells_.loaded, &bells_.console_failed})
         loop_.forget(bell->fd());
 }
@@ -98,7 +98,8 @@ Result<void> Tenant::open_console(SharedTerminal* terminal, unsigned number) {
     return {};
 }
 
-Result<void> Tenant::start(const Clock& clock, std::function<void()> on_end) {
+Result<void> Tenant::start(Scheduler& scheduler, const Clock& clock, std::function<void()> on_end) {
+    scheduler_ = &scheduler;
     clock_ = &clock;
     if (options_.machine.engine.kind == EngineKind::Lockstep)
         clock_ = &slow_clock_.emplace(clock, lockstep_slowness);
@@ -112,18 +113,18 @@ Result<void> Tenant::run() {
     start_ = {"start",
               {{"read and unpack kernel", seconds(image.unpacking), "s"},
                {"place in memory", seconds(image.placing), "s"}}};
-    auto machine = Machine::create(std::move(image), options_.machine.engine, options_.machine.processors,
-                                   disks_, *console_, loop_, *clock_);
+    auto machine = Machine::create(
+        std::move(image), options_.machine.engine, options_.machine.processors, options_.machine.share,
+        {.disks = disks_, .console = *console_, .loop = loop_, .clock = *clock_, .scheduler = *scheduler_});
     if (!machine) return machine.error();
     start_.figures.push_back({"until the guest ran", since_start(), "s"});
     machine_ = *std::move(machine);
     if (paused_) machine_->pause();
-    threads_.start(*machine_, [this] { bells_.ended.ring(); });
+    machine_->start([this] { bells_.ended.ring(); });
     return {};
 }
 
 void Tenant::on_machine_end() {
-    threads_.join();
     report_.outcome = machine_->outcome();
     bool reset = report_.outcome == Outcome::Reset || report_.outcome == Outcome::TripleFault;
     if (!options_.reboot || !reset || stopping_) return end();

@@ -10,10 +10,10 @@
 #include "base/clock.hpp"
 #include "base/result.hpp"
 #include "machine/machine.hpp"
-#include "machine/vcpu_threads.hpp"
 #include "monitor/output_log.hpp"
 #include "monitor/reports.hpp"
 #include "monitor/shared_terminal.hpp"
+#include "schedule/scheduler.hpp"
 
 #include <chrono>
 #include <cstdint>
@@ -39,8 +39,8 @@ public:
     Result<void> load();
     // Its own, or line `number` of a terminal, which outlives it.
     Result<void> open_console(SharedTerminal* terminal, unsigned number);
-    // `on_end` is called when the machine has ended for good. The clock outlives the tenant.
-    Result<void> start(const Clock& clock, std::function<void()> on_end);
+    // `on_end` is called when the machine has ended for good. Scheduler and clock outlive the tenant.
+    Result<void> start(Scheduler& scheduler, const Clock& clock, std::function<void()> on_end);
 
     const std::string& name() const { return options_.name; }
     const TenantOptions& options() const { return options_; }
@@ -74,6 +74,7 @@ private:
     TenantOptions options_;
     Machine::Disks disks_;
     EventLoop& loop_;
+    Scheduler* scheduler_ = nullptr;
     const Clock* clock_ = nullptr;  // the guest's
     std::optional<SlowClock> slow_clock_;
     Bells bells_;
@@ -82,7 +83,6 @@ private:
     std::optional<OutputLog> log_;             // under the lock of the console's output
     std::unique_ptr<Console> console_;
     std::unique_ptr<Machine> machine_;
-    VcpuThreads threads_;  // joined before the machine goes
     std::thread loader_;
 
     bool stopping_ = false;

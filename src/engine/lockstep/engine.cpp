@@ -141,6 +141,11 @@ bool LockstepEngine::attend_both(std::optional<Exit>& exit) {
         exit = Exit::Stop;
         return compare_at_the_end();
     }
+    if ((bits & Attention::Preempt) != 0) {
+        leader_.request(bits & ~Attention::Preempt);
+        exit = Exit::Preempt;
+        return true;
+    }
     Vcpu& follower = *follower_.vcpu;
     bool waiting = (leader_.pending_interrupt != 0 && leader_.interrupt_flag != 0) ||
                    (leader_.pending_nmi != 0 && leader_.nmi_blocked == 0);
@@ -156,7 +161,8 @@ bool LockstepEngine::attend_both(std::optional<Exit>& exit) {
     switch (attended) {
         case Attended::Continue: return true;
         case Attended::Halted: exit = Exit::Halt; return true;
-        case Attended::Stop: exit = Exit::Stop; return true;
+        case Attended::Stop:
+        case Attended::Preempt: break;  // not by attend_to()
         case Attended::Shutdown: exit = Exit::Shutdown; return compare_at_the_end();
     }
     return true;

@@ -15,6 +15,7 @@ public:
                     case Attended::Continue: break;
                     case Attended::Halted: return Exit::Halt;
                     case Attended::Stop: return Exit::Stop;
+                    case Attended::Preempt: return Exit::Preempt;
                     case Attended::Shutdown: return Exit::Shutdown;
                 }
             }

@@ -27,6 +27,7 @@ std::optional<Exit> exit_for(Attended attended) {
         case Attended::Continue: return std::nullopt;
         case Attended::Halted: return Exit::Halt;
         case Attended::Stop: return Exit::Stop;
+        case Attended::Preempt: return Exit::Preempt;
         case Attended::Shutdown: return Exit::Shutdown;
     }
     return std::nullopt;

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "schedule/processor.hpp"
+
+#include <linux/futex.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <ctime>
+#include <utility>
+
+namespace undercroft {
+namespace {
+
+// Below this a context switch of the host costs more than it gives.
+constexpr Nanoseconds spin = 15'000;
+
+static_assert(sizeof(std::atomic<std::uint32_t>) == sizeof(std::uint32_t) &&
+                  std::atomic<std::uint32_t>::is_always_lock_free,
+              "the host waits on it");
+
+void futex(std::atomic<std::uint32_t>& word, int operation, std::uint32_t value, const timespec* timeout) {
+    syscall(SYS_futex, &word, operation | FUTEX_PRIVATE_FLAG, value, timeout, nullptr,
+            FUTEX_BITSET_MATCH_ANY);
+}
+
+}  // namespace
+
+Processor::Processor(std::function<void(Processor&)> body)
+    : thread_{[this, body = std::move(body)] {
+          prctl(PR_SET_TIMERSLACK, 1ul, 0ul, 0ul,
+                0ul);  // the ends of its sleeps are not rounded up (by 50 us)
+          body(*this);
+      }} {}
+
+void Processor::sleep(Time until) noexcept {
+    constexpr Time second = 1'000'000'000;
+    for (Time now = time_now(); woken_.load(std::memory_order_acquire) == 0 && now < until;
+         now = time_now()) {
+        if (until == never) {
+            futex(woken_, FUTEX_WAIT_BITSET, 0, nullptr);
+        } else if (until - now > spin) {
+            // The wait is by the same clock, up to an absolute time.
+            timespec timeout{.tv_sec = static_cast<time_t>(until / second),
+                             .tv_nsec = static_cast<long>(until % second)};
+            futex(woken_, FUTEX_WAIT_BITSET, 0, &timeout);
+        } else {
+            __builtin_ia32_pause();
+        }
+    }
+    woken_.store(0, std::memory_order_relaxed);
+}
+
+void Processor::wake() noexcept {
+    woken_.store(1, std::memory_order_release);
+    futex(woken_, FUTEX_WAKE, 1, nullptr);
+}
+
+}  // namespace undercroft
