@@ -27,3 +27,28 @@ function(room_test name)
   target_link_libraries(${name}_test PRIVATE ${name} ${TEST_LINKS} GTest::gtest GTest::gtest_main)
   add_test(NAME ${name} COMMAND ${name}_test)
 endfunction()
+
+# Options for what helpers of translated code call while the guest's vector state is in the host's registers:
+# general registers only, and no loop may become a call of the library's memcpy or memset, which use vector
+# registers. (clang 14 cannot read libstdc++ 12 with -mgeneral-regs-only.)
+function(helper_options variable)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
+    set(options -fno-tree-loop-distribute-patterns)
+    if(NOT UNDERCROFT_SANITIZE)
+      list(APPEND options -mgeneral-regs-only)
+    endif()
+  else()
+    set(options -fno-builtin-memset -fno-builtin-memcpy -mno-implicit-float -fno-vectorize -fno-slp-vectorize)
+  endif()
+  set(${variable} ${options} PARENT_SCOPE)
+endfunction()
+
+# Such objects of a room stay out of the library: all but those whose names match `excluded`.
+function(helper_symbols_test room excluded)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND NOT UNDERCROFT_SANITIZE AND NOT CMAKE_BUILD_TYPE STREQUAL Debug)
+    set(hot $<FILTER:$<TARGET_OBJECTS:${room}>,EXCLUDE,${excluded}>)
+    add_test(NAME ${room}_hot_symbols
+      COMMAND ${CMAKE_COMMAND} -DNM=${CMAKE_NM} "-DOBJECTS=${hot}"
+        -P ${PROJECT_SOURCE_DIR}/src/mmu/hot_symbols_test.cmake)
+  endif()
+endfunction()

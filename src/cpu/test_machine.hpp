@@ -86,13 +86,13 @@ public:
 
     template <class T>
     T& at(std::uint64_t physical) {
-        return *reinterpret_cast<T*>(memory->host(GuestPhysical{physical}));
+        return *reinterpret_cast<T*>(memory->writable(GuestPhysical{physical}));
     }
     std::uint64_t& word(std::uint64_t physical) { return at<std::uint64_t>(physical); }
     std::uint64_t& descriptor(std::uint16_t selector) { return word(gdt + (selector & 0xfff8)); }
     std::uint64_t& page_entry(std::uint64_t address) { return word(tables + 0x3000 + (address >> 12) * 8); }
     void set_stack(unsigned tss_offset, std::uint64_t top) {
-        std::memcpy(memory->host(GuestPhysical{tss + tss_offset}), &top, sizeof top);  // not aligned
+        std::memcpy(memory->writable(GuestPhysical{tss + tss_offset}), &top, sizeof top);  // not aligned
     }
     void unmap(std::uint64_t address) {
         page_entry(address) &= ~PageEntry::P;

@@ -58,7 +58,7 @@ Result<GuestImage> load_guest(const MachineConfig& config) {
     auto image = boot::load(std::move(inputs));
     if (!image) return image.error();
 
-    auto memory = GuestMemory::create(std::move(regions));
+    auto memory = GuestMemory::create(std::move(regions), config.pool);
     if (!memory) return memory.error();
     for (const boot::Chunk& chunk : image->chunks) {
         // The bytes are the image's own, and it is dropped right after: the guest may have their pages.

@@ -42,6 +42,7 @@ struct MachineConfig {
     std::vector<DiskChoice> disks;  // at most layout::virtio_slot_count
     EngineChoice engine;
     ShareOptions share;
+    std::shared_ptr<FramePool> pool;  // of machine frames; null: one of its own
 };
 
 // What a kernel is told unless the user says otherwise. Mitigations inside a guest protect nothing from code

@@ -53,7 +53,7 @@ struct Pause : testing::Test {
         config.memory = std::uint64_t{64} << 20;
         auto image = load_guest(config);
         ASSERT_TRUE(image) << image.error().message;
-        counter = reinterpret_cast<std::uint64_t*>(image->memory->host(GuestPhysical{counter_address}));
+        counter = reinterpret_cast<std::uint64_t*>(image->memory->writable(GuestPhysical{counter_address}));
         console = *Console::open("file:/dev/null", *loop);
         auto made = Machine::create(
             *std::move(image), EngineKind::Translate, 1, {},

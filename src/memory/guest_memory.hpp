@@ -1,13 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 // A machine's physical memory: PFN -> MFN (the pmap), and where a frame lies in the monitor's process.
 //
-// Fresh memory costs nothing until it is touched. Regions are RAM; every other guest-physical address is
-// device memory or nothing. Read-mostly after creation; the lookups are lock-free and safe from every thread.
-// Everything inline here is called from helpers of translated code: general registers only, no allocation.
+// Regions are RAM; every other guest-physical address is device memory or nothing. A page of RAM has no frame
+// until it is written: until then all of them show one frame of zeroes, which nobody can write.
+//
+// So a page has a place to read and a place to write, which are the same once it has a frame of its own:
+//   readable()  for one look: a page may get another frame as soon as somebody writes it, and who keeps the
+//               address goes on seeing the old contents. It stays readable, never another machine's data,
+//               while its reader executes (a vCPU) or serves a request (a device).
+//   writable()  gives the page a frame of its own. That one it keeps while the machine executes, so the
+//               address may be kept: software TLBs hold such addresses only, and the shortcuts of the page
+//               walk as well.
+// Nobody has to be told, therefore, when a page gets its first frame. (Keeping addresses of the zero frame
+// for reading would need that: a block of translated code, too, checks an address once and reads through it
+// again behind its own write to another mapping of the page.)
+//
+// Lookups are lock-free and safe from every thread. Everything inline here, and make_private(), is called
+// from helpers of translated code: general registers only, no allocation.
 
 #pragma once
 
 #include "base/result.hpp"
+#include "memory/frame_pool.hpp"
 #include "memory/physical_map.hpp"
 #include "x86/address.hpp"
 
@@ -26,19 +40,39 @@ struct MemoryRegion {
 
 class GuestMemory {
 public:
-    // Errors: "cannot reserve N MiB of memory: reason".
-    static Result<std::unique_ptr<GuestMemory>> create(std::vector<MemoryRegion> regions);
+    // With a pool of its own, or frames of one that machines share. Errors: "cannot reserve N MiB of memory:
+    // reason".
+    static Result<std::unique_ptr<GuestMemory>> create(std::vector<MemoryRegion> regions,
+                                                       std::shared_ptr<FramePool> pool = nullptr);
 
     GuestMemory(const GuestMemory&) = delete;
     GuestMemory& operator=(const GuestMemory&) = delete;
     ~GuestMemory();
 
     // The host address of a byte of RAM, valid to the end of its 4 KiB page; null when it is not RAM.
-    std::byte* host(GuestPhysical address) const noexcept {
-        std::byte* page = pmap_.host_page(address.page());
+    const std::byte* readable(GuestPhysical address) const noexcept {
+        PmapEntry entry = pmap_.entry(address.page());
+        if (entry.is_private()) [[likely]]
+            return pool_->host(entry.frame()) + address.page_offset();
+        return is_ram(address) ? pool_->zero_page() + address.page_offset() : nullptr;
+    }
+    std::byte* writable(GuestPhysical address) noexcept {
+        PmapEntry entry = pmap_.entry(address.page());
+        if (entry.is_private()) [[likely]]
+            return pool_->host(entry.frame()) + address.page_offset();
+        std::byte* page = make_private(address.page());
         return page ? page + address.page_offset() : nullptr;
     }
-    bool is_ram(GuestPhysical address) const noexcept { return host(address) != nullptr; }
+    // The page's, if it has a frame of its own; else null.
+    std::byte* own_page(std::uint64_t pfn) const noexcept {
+        PmapEntry entry = pmap_.entry(pfn);
+        return entry.is_private() ? pool_->host(entry.frame()) : nullptr;
+    }
+    bool is_ram(GuestPhysical address) const noexcept {
+        for (const MemoryRegion& region : regions_)
+            if (address - region.start < region.size) return true;
+        return false;
+    }
 
     // Copies across pages. False, and nothing done, unless all of it is RAM. For loaders, devices and tests:
     // does not know of translated code (see mmu/code_pages.hpp).
@@ -47,25 +81,32 @@ public:
 
     // As write(), but may take the pages that `from` consists of instead of copying them: `from` has any
     // contents afterwards. It must be private memory that nobody else relies on. Much cheaper for tens of
-    // MiB, the more so when both addresses are the same distance from a 2 MiB border.
+    // MiB. Before a vCPU runs.
     bool take(GuestPhysical to, std::span<std::byte> from);
 
     std::span<const MemoryRegion> regions() const { return regions_; }
     std::uint64_t size() const;                         // bytes of RAM in all regions
     std::uint64_t page_limit() const;                   // one past the highest RAM page number
-    std::uint64_t resident() const;                     // bytes of RAM that the host backs now (touched)
+    std::uint64_t resident() const;                     // bytes of RAM that have frames (touched)
     std::vector<std::uint64_t> resident_pages() const;  // their page numbers
 
 private:
-    GuestMemory() = default;
-    // Calls action(frame) for each frame of the pool that the host backs; false if it does not tell.
+    explicit GuestMemory(std::shared_ptr<FramePool> pool) : pool_{std::move(pool)} {}
+    // The page's address, with a frame of its own; null: not RAM.
+    std::byte* make_private(std::uint64_t pfn) noexcept;
+    MachineFrame take_zeroed_frame() noexcept;
+    // Calls action(pfn) for each page that has a frame.
     template <class Action>
-    bool for_each_resident_frame(Action action) const;
+    void for_each_resident_page(Action action) const;
+    bool take_whole_pages(std::uint64_t pfn, std::span<std::byte> from);
+    void give_frames_back();
 
     std::vector<MemoryRegion> regions_;
+    std::shared_ptr<FramePool> pool_;
+    std::uint64_t promised_ = 0;  // frames
     PhysicalMap pmap_;
-    std::byte* pool_ = nullptr;
-    std::uint64_t pool_size_ = 0;
+    SpinLock stash_lock_;
+    FrameBatch stash_;  // to be handed out next, the last one first; under the lock
 };
 
 }  // namespace undercroft

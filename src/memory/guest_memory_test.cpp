@@ -5,9 +5,11 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <thread>
 #include <vector>
 
 namespace undercroft {
@@ -40,13 +42,73 @@ TEST(GuestMemory, KnowsItsRegions) {
 TEST(GuestMemory, FreshPagesAreZeroDistinctAndFree) {
     auto memory = two_regions();
     EXPECT_EQ(memory->resident(), 0u);
-    std::byte* low = memory->host(GuestPhysical{0x1234});
-    std::byte* other = memory->host(GuestPhysical{high + 0x234});
+    std::byte* low = memory->writable(GuestPhysical{0x1234});
+    std::byte* other = memory->writable(GuestPhysical{high + 0x234});
     EXPECT_EQ(*low, std::byte{0});
     *low = std::byte{1};
     *other = std::byte{2};
-    EXPECT_EQ(*memory->host(GuestPhysical{0x1234}), std::byte{1});
+    EXPECT_EQ(*memory->writable(GuestPhysical{0x1234}), std::byte{1});
     EXPECT_EQ(memory->resident(), 2 * 4096u);
+}
+
+TEST(GuestMemory, ReadingTakesNoFrame) {
+    auto memory = two_regions();
+    const std::byte* before = memory->readable(GuestPhysical{0x3123});
+    EXPECT_EQ(*before, std::byte{0});
+    EXPECT_EQ(memory->readable(GuestPhysical{0x5123}), before);
+    EXPECT_EQ(memory->readable(GuestPhysical{4 * MiB}), nullptr);
+    EXPECT_EQ(memory->writable(GuestPhysical{4 * MiB}), nullptr);
+    std::vector<std::byte> in(3 * MiB);
+    EXPECT_TRUE(memory->read(GuestPhysical{0x800}, in));
+    EXPECT_EQ(memory->resident(), 0u);
+    EXPECT_EQ(memory->own_page(3), nullptr);
+
+    std::byte* own = memory->writable(GuestPhysical{0x3123});
+    EXPECT_NE(own, before);
+    *own = std::byte{5};
+    EXPECT_EQ(*before, std::byte{0});
+    EXPECT_EQ(memory->readable(GuestPhysical{0x3123}), own);
+    EXPECT_EQ(memory->own_page(3), own - 0x123);
+    EXPECT_EQ(memory->resident_pages(), std::vector<std::uint64_t>{3});
+}
+
+TEST(GuestMemory, TwoWritersGetOneFrame) {
+    auto memory = two_regions();
+    constexpr std::uint64_t pages = 1024;
+    std::vector<std::vector<std::byte*>> seen(3, std::vector<std::byte*>(pages));
+    std::vector<std::thread> writers;
+    for (auto& mine : seen) {
+        writers.emplace_back([&] {
+            for (std::uint64_t pfn = 0; pfn < pages; ++pfn) {
+                mine[pfn] = memory->writable(GuestPhysical{pfn << 12});
+                std::atomic_ref{reinterpret_cast<std::uint64_t&>(*mine[pfn])}.fetch_add(1);
+            }
+        });
+    }
+    for (std::thread& writer : writers) writer.join();
+    EXPECT_EQ(seen[0], seen[1]);
+    EXPECT_EQ(seen[0], seen[2]);
+    for (std::byte* word : seen[0]) ASSERT_EQ(reinterpret_cast<std::uint64_t&>(*word), 3u);
+    EXPECT_EQ(memory->resident(), pages << 12);
+}
+
+TEST(GuestMemory, FramesGoBackToTheOthersAsZeroes) {
+    auto pool = *FramePool::create();
+    auto make = [&] { return *GuestMemory::create({{GuestPhysical{0}, 8 * MiB}}, pool); };
+    auto keeps = make();
+    *keeps->writable(GuestPhysical{0x1000}) = std::byte{7};
+    std::uint64_t before = pool->in_use();
+    for (unsigned n = 0; n < 3; ++n) {
+        auto memory = make();
+        for (std::uint64_t at = 0; at < 8 * MiB; at += 4096) {
+            std::byte* page = memory->writable(GuestPhysical{at});
+            ASSERT_TRUE(std::all_of(page, page + 4096, [](std::byte byte) { return byte == std::byte{0}; }));
+            std::memset(page, 0xaa, 4096);
+        }
+        memory.reset();
+        EXPECT_EQ(pool->in_use(), before);
+    }
+    EXPECT_EQ(*keeps->readable(GuestPhysical{0x1000}), std::byte{7});
 }
 
 TEST(GuestMemory, CopiesAcrossPages) {
@@ -73,8 +135,8 @@ TEST(GuestMemory, TakesPagesOrCopiesThem) {
             std::vector<std::byte> in(size);
             ASSERT_TRUE(memory->read(GuestPhysical{to}, in));
             EXPECT_EQ(in, expected);
-            EXPECT_EQ(*memory->host(GuestPhysical{to - 1}), std::byte{0});
-            EXPECT_EQ(*memory->host(GuestPhysical{to + size}), std::byte{0});
+            EXPECT_EQ(*memory->writable(GuestPhysical{to - 1}), std::byte{0});
+            EXPECT_EQ(*memory->writable(GuestPhysical{to + size}), std::byte{0});
             bytes[0] = std::byte{1};  // still there to be written, and freed
         }
     }
@@ -88,7 +150,7 @@ TEST(GuestMemory, RefusesWhatIsNotAllRam) {
     std::array<std::byte, 8> bytes;
     bytes.fill(std::byte{0xaa});
     EXPECT_FALSE(memory->write(GuestPhysical{4 * MiB - 4}, bytes));
-    EXPECT_EQ(*memory->host(GuestPhysical{4 * MiB - 4}), std::byte{0});
+    EXPECT_EQ(*memory->writable(GuestPhysical{4 * MiB - 4}), std::byte{0});
     EXPECT_FALSE(memory->read(GuestPhysical{high - 4}, bytes));
     EXPECT_EQ(bytes[4], std::byte{0xaa});
     EXPECT_FALSE(memory->read(GuestPhysical{~0ull - 3}, bytes));

@@ -1,19 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// The pmap: from guest-physical page numbers to the machine frames that hold them, and to host addresses.
+// The pmap: from guest-physical page numbers to the machine frames that hold them.
 //
-// One flat table per machine, one word per guest page up to the highest RAM page; its untouched parts (holes)
-// cost nothing. A word is the frame's number in the pool; zero stands for "no frame here", which is why frame
-// 0 is never handed out. The four bits above the number are kept for states to come (shared, swapped,
-// ballooned).
-//
-// host_page() and frame() may be called from every thread and from translated code's helpers. map() belongs
-// to set-up, before a vCPU runs.
+// One flat table per machine, one word per guest page up to the highest RAM page; its untouched parts cost
+// nothing. Words are read and replaced as wholes, by every thread: a page that gets its first frame from two
+// vCPUs at once gets one of them.
 
 #pragma once
 
-#include "x86/address.hpp"
+#include "memory/pmap_entry.hpp"
 
-#include <cstddef>
+#include <atomic>
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
@@ -22,26 +18,24 @@ namespace undercroft {
 
 class PhysicalMap {
 public:
-    static constexpr unsigned frame_bits = 28;  // 1 TiB of pool
-    static constexpr MachineFrame no_frame{0};
-
     PhysicalMap() = default;
-
-    // A map of `page_limit` pages without frames; `pool` is the host address of frame 0. Empty when there is
-    // no memory for the table: see valid().
-    PhysicalMap(std::uint64_t page_limit, std::byte* pool);
+    // `page_limit` pages, all unbacked. Empty when there is no memory for the table: see valid().
+    explicit PhysicalMap(std::uint64_t page_limit)
+        // calloc rather than a vector: a large table comes as fresh zero pages
+        : entries_{static_cast<std::uint32_t*>(std::calloc(page_limit, sizeof(std::uint32_t)))},
+          page_limit_{entries_ ? page_limit : 0} {}
     bool valid() const { return entries_ != nullptr; }
 
-    void map(std::uint64_t pfn, MachineFrame frame);
-
-    // The host address of the page's first byte; null when nothing is mapped there.
-    std::byte* host_page(std::uint64_t pfn) const noexcept {
-        if (pfn >= page_limit_) return nullptr;
-        std::uint64_t entry = entries_[pfn];
-        return entry != 0 ? pool_ + (entry << 12) : nullptr;
+    PmapEntry entry(std::uint64_t pfn) const noexcept {
+        if (pfn >= page_limit_) return {};
+        return PmapEntry::from_word(word(pfn).load(std::memory_order_acquire));
     }
-    MachineFrame frame(std::uint64_t pfn) const noexcept {
-        return pfn < page_limit_ ? MachineFrame{entries_[pfn]} : no_frame;
+    // Unless the entry is no longer `seen`, which becomes what it is.
+    bool replace(std::uint64_t pfn, PmapEntry& seen, PmapEntry by) noexcept {
+        std::uint32_t expected = seen.word();
+        bool done = word(pfn).compare_exchange_strong(expected, by.word(), std::memory_order_acq_rel);
+        seen = PmapEntry::from_word(expected);
+        return done;
     }
     std::uint64_t page_limit() const noexcept { return page_limit_; }
 
@@ -49,10 +43,12 @@ private:
     struct Free {
         void operator()(std::uint32_t* table) const { std::free(table); }
     };
+    std::atomic_ref<std::uint32_t> word(std::uint64_t pfn) const noexcept {
+        return std::atomic_ref{entries_[pfn]};
+    }
 
     std::unique_ptr<std::uint32_t[], Free> entries_;
     std::uint64_t page_limit_ = 0;
-    std::byte* pool_ = nullptr;
 };
 
 }  // namespace undercroft

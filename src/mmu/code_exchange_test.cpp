@@ -165,7 +165,7 @@ TEST(CodeExchange, NoWriteIsMissed) {
         pair.exchange.rendezvous().leave(1);
     }};
     Processor& a = pair.a;
-    auto& word = *reinterpret_cast<std::uint64_t*>(pair.memory->host(GuestPhysical{code}));
+    auto& word = *reinterpret_cast<std::uint64_t*>(pair.memory->writable(GuestPhysical{code}));
     std::uint64_t translated = 0;
     bool valid = false;
     unsigned translations = 0;

@@ -34,7 +34,7 @@ bool Mmu::translate_missed(GuestVirtual address, Access access, AccessMode mode,
     statistics_.tlb_misses[static_cast<unsigned>(access)]++;
     if (!state_.paging()) {
         std::uint64_t pfn = (address.value() & physical_mask) >> 12;
-        finish(address, access, mode, pfn, PageRights::All, memory_.host(GuestPhysical{pfn << 12}), out);
+        finish(address, access, mode, pfn, PageRights::All, memory_.own_page(pfn), out);
         return true;
     }
     if (const SecondLevelEntry* entry = second_level_.find(page_of(address))) {
@@ -51,17 +51,25 @@ bool Mmu::translate_missed(GuestVirtual address, Access access, AccessMode mode,
         large_pages_.note(address.value(), LargePages::Size::Of2M);
     if ((result.rights & PageRights::Large1G) != 0)
         large_pages_.note(address.value(), LargePages::Size::Of1G);
-    std::byte* host_page = memory_.host(GuestPhysical{result.pfn << 12});
+    std::byte* host_page = memory_.own_page(result.pfn);
     second_level_.insert(page_of(address), result.pfn, result.rights, host_page);
     finish(address, access, mode, result.pfn, result.rights, host_page, out);
     return true;
 }
 
 // Answers, and fills the software TLB. Its write tag says that a write needs nothing but the write: it is
-// allowed, D is set already, there is no code to invalidate.
+// allowed, D is set already, there is no code to invalidate. `host_page` is null if the page has no frame of
+// its own, as far as the caller knows.
 void Mmu::finish(GuestVirtual address, Access access, AccessMode mode, std::uint64_t pfn, std::uint8_t rights,
                  std::byte* host_page, Translation& out) noexcept {
     out.physical = GuestPhysical{pfn << 12 | address.page_offset()};
+    if (!host_page) host_page = find_frame(pfn, access);
+    if (!host_page && access != Access::Write) {  // to be read once
+        out.host = const_cast<std::byte*>(memory_.readable(out.physical));
+        out.global = (rights & PageRights::Global) != 0;
+        out.holds_code = false;
+        return;
+    }
     out.host = host_page ? host_page + address.page_offset() : nullptr;
     out.global = (rights & PageRights::Global) != 0;
     out.holds_code = false;
@@ -80,6 +88,13 @@ void Mmu::finish(GuestVirtual address, Access access, AccessMode mode, std::uint
     bool first = book_.fill(mode, page_of(address), pfn, host_page, writable, out.global);
     if (first && code_pages_.is_shared()) [[unlikely]]
         out.holds_code = became_code_meanwhile(pfn) && access == Access::Write;
+}
+
+// The host address that may be kept: for a write, and for a page that is read a lot.
+std::byte* Mmu::find_frame(std::uint64_t pfn, Access access) noexcept {
+    if (access == Access::Write || (access == Access::Read && reads_.are_enough(pfn)))
+        return memory_.writable(GuestPhysical{pfn << 12});
+    return memory_.own_page(pfn);
 }
 
 // Another vCPU that makes the page code looks for who may write it after it has entered itself as an owner.

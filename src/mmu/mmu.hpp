@@ -15,6 +15,7 @@
 #include "mmu/large_pages.hpp"
 #include "mmu/page_walk.hpp"
 #include "mmu/paging_state.hpp"
+#include "mmu/read_counts.hpp"
 #include "mmu/second_level_tlb.hpp"
 #include "mmu/tlb.hpp"
 #include "mmu/tlb_book.hpp"
@@ -38,10 +39,12 @@ protected:
     ~DeviceMemory() = default;
 };
 
-// Where an access lands. Valid to the end of the 4 KiB page.
+// Where an access lands. Valid to the end of the 4 KiB page, for one instruction.
 struct Translation {
     GuestPhysical physical;
-    std::byte* host = nullptr;  // null: not RAM, goes to DeviceMemory
+    // Null: not RAM, goes to DeviceMemory. Only as good as `access` says: what was asked for reading may be a
+    // page that everybody sees, and another one after the next write. The software TLB has what may be kept.
+    std::byte* host = nullptr;
     bool global = false;  // from a page-table entry with G while CR4.PGE is set: survives flush_non_global()
     bool holds_code = false;  // Access::Write only: after writing through `host`, CodePages::wrote() is owed
 };
@@ -141,6 +144,7 @@ private:
                           Trap& trap) noexcept;
     void finish(GuestVirtual address, Access access, AccessMode mode, std::uint64_t pfn, std::uint8_t rights,
                 std::byte* host_page, Translation& out) noexcept;
+    std::byte* find_frame(std::uint64_t pfn, Access access) noexcept;
     bool became_code_meanwhile(std::uint64_t pfn) noexcept;
     bool walk_tables(GuestVirtual address, Access access, AccessMode mode, WalkEffect effect,
                      WalkResult& result, Trap& trap) noexcept;
@@ -161,6 +165,7 @@ private:
     TlbBook book_;
     SecondLevelTlb second_level_;
     LargePages large_pages_;
+    ReadCounts reads_;
     PageWalk walk_;
     FlushObserver* flush_observer_ = nullptr;
     MmuStatistics statistics_;

@@ -143,7 +143,7 @@ private:
         }
         GuestPhysical physical{expected.physical};
         ASSERT_EQ(machine_.out.physical.value(), expected.physical);
-        ASSERT_EQ(machine_.out.host, machine_.memory->host(physical));
+        ASSERT_EQ(machine_.out.host, machine_.memory->readable(physical));
         ASSERT_EQ(machine_.out.holds_code,
                   kind == Access::Write && machine_.code_pages.holds_code(physical.page()));
         std::uint64_t leaf = machine_.word(expected.used.back());
@@ -155,7 +155,7 @@ private:
     void check_entry(const TlbEntry& entry, std::uint64_t page, Access kind, AccessMode mode) {
         ModelAnswer expected = model_walk(machine_, page, kind, mode);
         ASSERT_TRUE(expected.ok) << std::hex << page;
-        ASSERT_EQ(entry.host_page, machine_.memory->host(GuestPhysical{expected.physical}));
+        ASSERT_EQ(entry.host_page, machine_.memory->own_page(expected.physical >> 12));
         ASSERT_EQ(entry.physical_page & ~(1ull << 63), expected.physical >> 12);
         if (kind == Access::Read) return;
         ASSERT_NE(machine_.word(expected.used.back()) & D, 0u);

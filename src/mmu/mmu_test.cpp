@@ -50,6 +50,39 @@ TEST(Mmu, TranslatesAndFills) {
     EXPECT_EQ(machine.tlb->entry(User, user).physical_page, frame >> 12);
 }
 
+TEST(Mmu, HoldsNoPageWithoutAFrame) {
+    TestMachine machine;
+    machine.entry(user, 0) = frame | P | RW | US | D;
+    machine.state.cr4 &= ~CR4::SMEP;
+    for (unsigned n = 1; n < ReadCounts::enough; ++n) {
+        ASSERT_TRUE(machine.translate(user + 8, Read, User));
+        EXPECT_EQ(machine.out.host, machine.memory->readable(GuestPhysical{frame + 8}));
+        EXPECT_EQ(machine.probe(user + 8, 8, Read, User), nullptr);
+        EXPECT_EQ(machine.memory->own_page(frame >> 12), nullptr);
+    }
+    ASSERT_TRUE(machine.translate(user, Execute, User));
+    EXPECT_EQ(machine.memory->own_page(frame >> 12), nullptr);
+    // Read often it gets one.
+    ASSERT_TRUE(machine.translate(user + 8, Read, User));
+    ASSERT_NE(machine.memory->own_page(frame >> 12), nullptr);
+    EXPECT_EQ(machine.probe(user + 8, 8, Read, User), &machine.byte(frame + 8));
+}
+
+TEST(Mmu, SeesAWriteThroughAnotherAddress) {
+    TestMachine machine;
+    machine.entry(user, 0) = frame | P | RW | US | D;
+    machine.entry(kernel, 0) = frame | P | RW | D;
+    std::uint64_t value = 1;
+    ASSERT_TRUE(machine.mmu.read(GuestVirtual{user}, &value, 8, User, machine.trap));
+    EXPECT_EQ(value, 0u);
+    value = 5;
+    ASSERT_TRUE(machine.mmu.write(GuestVirtual{kernel}, &value, 8, Supervisor, machine.trap));
+    value = 1;
+    ASSERT_TRUE(machine.mmu.read(GuestVirtual{user}, &value, 8, User, machine.trap));
+    EXPECT_EQ(value, 5u);
+    EXPECT_EQ(machine.probe(user, 8, Read, User), &machine.byte(frame));
+}
+
 TEST(Mmu, OneCompareKnowsPageCrossing) {
     TestMachine machine;
     machine.map(user, frame);

@@ -23,7 +23,7 @@ namespace undercroft {
 struct SecondLevelEntry {
     std::uint64_t page;              // virtual address of the page
     std::uint64_t frame_and_rights;  // PFN in bits 63..12, PageRights in bits 7..0
-    std::byte* host_page;            // null: not RAM
+    std::byte* host_page;            // null: not RAM, or had no frame of its own
     std::uint64_t generation;        // zero: never filled, or removed
 
     std::uint64_t pfn() const noexcept { return frame_and_rights >> 12; }

@@ -60,9 +60,9 @@ public:
     }
 
     std::uint64_t& word(std::uint64_t physical) {
-        return *reinterpret_cast<std::uint64_t*>(memory->host(GuestPhysical{physical}));
+        return *reinterpret_cast<std::uint64_t*>(memory->writable(GuestPhysical{physical}));
     }
-    std::byte& byte(std::uint64_t physical) { return *memory->host(GuestPhysical{physical}); }
+    std::byte& byte(std::uint64_t physical) { return *memory->writable(GuestPhysical{physical}); }
 
     // The entry of `level` (0: page table) for an address under CR3; tables above come into being with
     // `upper` flags.
@@ -81,8 +81,10 @@ public:
     std::uint64_t& entry(std::uint64_t address, unsigned level, std::uint64_t upper = P | RW | US) {
         return word(entry_address(address, level, upper));
     }
+    // The page gets a frame, as if it had been written: the software TLB may hold it.
     void map(std::uint64_t address, std::uint64_t physical, std::uint64_t flags = P | RW | US,
              unsigned level = 0) {
+        memory->writable(GuestPhysical{physical});
         entry(address, level) = physical | flags | (level != 0 ? PS : 0);
     }
 

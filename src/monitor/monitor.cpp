@@ -189,8 +189,11 @@ Result<MonitorReport> run_machines(MonitorOptions options) {
         body();
     }});
     if (!scheduler) return scheduler.error();
+    auto pool = FramePool::create();
+    if (!pool) return std::move(pool.error()).in("cannot reserve memory");
     Tenants tenants;
     for (TenantOptions& machine : options.machines) {
+        machine.machine.pool = *pool;
         auto tenant = Tenant::create(std::move(machine), **loop);
         if (!tenant) return tenant.error();
         tenants.push_back(*std::move(tenant));

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "virtio/dma_memory.hpp"
 
-#include "x86/paging.hpp"
-
 #include <algorithm>
 
 namespace undercroft {
 
-bool DmaMemory::find(GuestPhysical address, std::uint64_t length, Buffers& into) const {
+bool DmaMemory::find(GuestPhysical address, std::uint64_t length, Access access, Buffers& into) const {
     while (length > 0) {
-        std::byte* host = memory_.host(address);
+        // Buffers have one type; what was found for reading is only read.
+        std::byte* host = access == Access::Write ? memory_.writable(address)
+                                                  : const_cast<std::byte*>(memory_.readable(address));
         if (host == nullptr) return false;
         std::uint64_t now = std::min(length, page_size - address.page_offset());
         into.add(host, now);

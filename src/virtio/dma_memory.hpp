@@ -9,6 +9,7 @@
 
 #include "memory/guest_memory.hpp"
 #include "virtio/buffers.hpp"
+#include "x86/paging.hpp"
 
 #include <atomic>
 #include <cstdint>
@@ -28,16 +29,19 @@ public:
     // One field of a ring, which the driver may write or read at the same time: acquire and release.
     template <class T>
     [[nodiscard]] bool load(GuestPhysical address, T& value) const {
-        T* field = at<T>(address);
+        if (address.value() % sizeof(T) != 0) return false;  // aligned: within one page
+        const std::byte* field = memory_.readable(address);
         if (field == nullptr) return false;
-        value = std::atomic_ref{*field}.load(std::memory_order_acquire);
+        value = std::atomic_ref{*reinterpret_cast<T*>(const_cast<std::byte*>(field))}.load(
+            std::memory_order_acquire);
         return true;
     }
     template <class T>
     [[nodiscard]] bool store(GuestPhysical address, T value) const {
-        T* field = at<T>(address);
+        if (address.value() % sizeof(T) != 0) return false;
+        std::byte* field = memory_.writable(address);
         if (field == nullptr) return false;
-        std::atomic_ref{*field}.store(value, std::memory_order_release);
+        std::atomic_ref{*reinterpret_cast<T*>(field)}.store(value, std::memory_order_release);
         wrote(address, sizeof value);
         return true;
     }
@@ -45,19 +49,13 @@ public:
         return memory_.read(from, to);
     }
 
-    // Adds where the range lies in our process.
-    [[nodiscard]] bool find(GuestPhysical address, std::uint64_t length, Buffers& into) const;
+    // Adds where the range lies in our process, for one request.
+    [[nodiscard]] bool find(GuestPhysical address, std::uint64_t length, Access access, Buffers& into) const;
     void wrote(GuestPhysical address, std::uint64_t length) const {
         if (wrote_) wrote_(address, length);
     }
 
 private:
-    template <class T>
-    T* at(GuestPhysical address) const {
-        if (address.value() % sizeof(T) != 0) return nullptr;  // aligned: within one page
-        return reinterpret_cast<T*>(memory_.host(address));
-    }
-
     GuestMemory& memory_;
     Wrote wrote_;
 };

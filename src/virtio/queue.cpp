@@ -80,7 +80,8 @@ const char* Queue::add(const Descriptor& descriptor, Chain& chain) const {
         std::numeric_limits<std::uint32_t>::max())
         return "a request of more than 4 GiB";
     GuestPhysical address{descriptor.address};
-    if (!memory_.find(address, descriptor.length, writes ? chain.writable : chain.readable))
+    if (!memory_.find(address, descriptor.length, writes ? Access::Write : Access::Read,
+                      writes ? chain.writable : chain.readable))
         return "a descriptor's bytes are not in memory";
     if (writes) chain.writable_ranges.push_back({address, descriptor.length});
     return nullptr;

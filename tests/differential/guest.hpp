@@ -50,7 +50,7 @@ public:
     bool in_handler() const { return vcpu_->cpl == 0; }
 
 private:
-    std::byte* at(std::uint64_t physical) const { return memory_->host(GuestPhysical{physical}); }
+    std::byte* at(std::uint64_t physical) const { return memory_->writable(GuestPhysical{physical}); }
     std::uint64_t& entry(std::uint64_t table, std::uint64_t index) const;
     std::uint64_t frame_address(unsigned number) const;
     void map(std::uint64_t address, std::uint64_t physical, std::uint64_t flags);

@@ -17,7 +17,9 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <span>
 #include <thread>
+#include <vector>
 
 using namespace undercroft;
 using namespace undercroft::test;
@@ -36,16 +38,15 @@ public:
         for (unsigned vector = 0; vector < 256; ++vector)
             machine.put<std::uint8_t>(StepMachine::handlers + 16 * vector, 0xf4);
         std::memcpy(processor_.data(), static_cast<const void*>(&machine.vcpu), processor_.size());
-        for (auto [start, size] : compared) memory_.insert(memory_.end(), bytes(start), bytes(start) + size);
+        for (auto [start, size] : compared) read(start, memory_.emplace_back(size));
     }
 
     // Back to the start, with this code and these registers.
     void prepare(fuzz::Input input) {
-        const std::byte* from = memory_.data();
-        for (auto [start, size] : compared) {
-            std::memcpy(bytes(start), from, size);
+        for (std::size_t n = 0; n < compared.size(); ++n) {
+            auto [start, size] = compared[n];
+            write(start, memory_[n]);
             machine.code_pages.wrote(GuestPhysical{start}, size);
-            from += size;
         }
         std::memcpy(static_cast<void*>(&machine.vcpu), processor_.data(), processor_.size());
         auto mode = input.take<std::uint8_t>();
@@ -62,19 +63,24 @@ public:
         machine.reg(Gpr::Rbp) = StepMachine::stack - 0x200;
         auto code = input.take_bytes(200);
         std::uint64_t offset = (mode & 2) != 0 ? 4096 - code.size() - 1 : 0x123;
-        std::copy(code.begin(), code.end(), bytes(StepMachine::code + offset));
-        *bytes(StepMachine::code + offset + code.size()) = std::byte{0xf4};
+        write(StepMachine::code + offset, code);
+        machine.put<std::uint8_t>(StepMachine::code + offset + code.size(), 0xf4);
         machine.vcpu.rip = StepMachine::code + offset;
         machine.mmu->flush_all();
         machine.environment = {};
     }
 
-    std::byte* bytes(std::uint64_t at) const { return machine.memory->host(GuestPhysical{at}); }
+    void read(std::uint64_t at, std::span<std::byte> to) const {
+        CHECK(machine.memory->read(GuestPhysical{at}, to));
+    }
+    void write(std::uint64_t at, std::span<const std::byte> from) {
+        CHECK(machine.memory->write(GuestPhysical{at}, from));
+    }
     StepMachine machine;
 
 private:
     std::array<std::byte, offsetof(Vcpu, tlb)> processor_;
-    std::vector<std::byte> memory_;
+    std::vector<std::vector<std::byte>> memory_;
 };
 
 // May the instruction at RIP be run, and be expected to do the same again?
@@ -88,7 +94,9 @@ bool is_repeatable(const Guest& guest) {
     if (rip >= StepMachine::ram_size - 16) return true;  // faults
     ZydisDecodedInstruction i;
     std::array<ZydisDecodedOperand, ZYDIS_MAX_OPERAND_COUNT> operands;
-    if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, guest.bytes(rip), 15, &i, operands.data())))
+    std::array<std::byte, ZYDIS_MAX_INSTRUCTION_LENGTH> bytes{};
+    guest.read(rip, bytes);
+    if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder, bytes.data(), bytes.size(), &i, operands.data())))
         return true;
     switch (i.mnemonic) {
         case ZYDIS_MNEMONIC_RDTSC:
@@ -206,8 +214,13 @@ void compare(const Guest& steps, const Guest& translated) {
     for (unsigned n = 0; n < a.segment.size(); ++n)
         CHECK(a.segment[n].selector == b.segment[n].selector && a.segment[n].base == b.segment[n].base);
     CHECK(vectors(a) == vectors(b));
-    for (auto [start, size] : compared)
-        CHECK(std::memcmp(steps.bytes(start), translated.bytes(start), size) == 0, "memory differs");
+    for (auto [start, size] : compared) {
+        std::vector<std::byte> stepped(size);
+        std::vector<std::byte> ran(size);
+        steps.read(start, stepped);
+        translated.read(start, ran);
+        CHECK(stepped == ran, "memory differs");
+    }
     CHECK(steps.machine.environment.writes == translated.machine.environment.writes);
     CHECK(steps.machine.environment.port_writes == translated.machine.environment.port_writes);
 }

@@ -96,7 +96,7 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     std::uint64_t offset = mode / 2 % 4 == 0 ? 4096 - code.size() % 4096 : mode / 2 % 4 * 0x433u;
     if (code.empty() || offset + code.size() > 4096) return 0;
     machine.code_pages.wrote(GuestPhysical{StepMachine::code}, 4096);
-    std::byte* page = machine.memory->host(GuestPhysical{StepMachine::code});
+    std::byte* page = machine.memory->writable(GuestPhysical{StepMachine::code});
     std::fill_n(page, 4096, std::byte{0x90});
     std::copy(code.begin(), code.end(), page + offset);
     machine.vcpu.rip = StepMachine::code + offset;

@@ -98,7 +98,7 @@ private:
         }
         GuestPhysical physical{expected.physical};
         CHECK(machine_.out.physical == physical);
-        CHECK(machine_.out.host == machine_.memory->host(physical));
+        CHECK(machine_.out.host == machine_.memory->readable(physical));
         for (std::uint64_t entry : expected.used) CHECK((marked(entry) & A) != 0);
         CHECK(kind != Access::Write || (marked(expected.used.back()) & D) != 0);
     }
@@ -122,7 +122,7 @@ private:
         if (page == Tlb::never_tag(n)) return;
         ModelAnswer expected = model_walk(machine_, page, kind, mode);
         CHECK(expected.ok, "the software TLB allows what the tables forbid");
-        CHECK(entry.host_page == machine_.memory->host(GuestPhysical{expected.physical}));
+        CHECK(entry.host_page == machine_.memory->own_page(expected.physical >> 12));
         if (kind == Access::Read) return;
         CHECK((marked(expected.used.back()) & D) != 0, "a write tag for a page that is not dirty");
         CHECK(!machine_.code_pages.holds_code(expected.physical >> 12), "a write tag for a page with code");

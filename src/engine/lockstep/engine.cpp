@@ -83,7 +83,7 @@ Result<std::unique_ptr<GuestMemory>> copy_of(const GuestMemory& memory) {
     if (!copy) return std::move(copy.error()).in("lockstep");
     for (std::uint64_t pfn : memory.resident_pages()) {
         GuestPhysical page{pfn << 12};
-        CHECK((*copy)->write(page, {memory.host(page), page_size}));
+        CHECK((*copy)->write(page, {memory.readable(page), page_size}));
     }
     return copy;
 }

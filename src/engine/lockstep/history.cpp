@@ -57,7 +57,7 @@ void add_memory(std::string& text, const GuestMemory& ours, const GuestMemory& t
     auto row = [&](const char* name, const GuestMemory& memory) {
         text += fmt::format("  {:<12}", name);
         for (unsigned i = 0; i < shown; i++) {
-            const std::byte* host = memory.host(start + i);
+            const std::byte* host = memory.readable(start + i);
             text += host != nullptr ? fmt::format(" {:02x}", static_cast<unsigned>(*host)) : " --";
         }
         text += '\n';

@@ -41,8 +41,8 @@ Memories::~Memories() {
 }
 
 std::optional<MemoryDifference> Memories::compare(GuestPhysical start, std::uint64_t length) const {
-    const std::byte* ours = leader_.memory().host(start);
-    const std::byte* theirs = follower_.memory().host(start);
+    const std::byte* ours = leader_.memory().readable(start);
+    const std::byte* theirs = follower_.memory().readable(start);
     if (std::memcmp(ours, theirs, length) == 0) return std::nullopt;
     std::uint64_t offset = 0;
     while (ours[offset] == theirs[offset]) offset++;

@@ -118,7 +118,7 @@ protected:
         for (unsigned i = 0; i < times; i++) {
             randomize();
             HostState before = host_;
-            std::byte* block = machine_.memory->host(GuestPhysical{StepMachine::data});
+            std::byte* block = machine_.memory->writable(GuestPhysical{StepMachine::data});
             std::array<std::byte, 256> memory_before;
             for (std::byte& byte : memory_before) byte = static_cast<std::byte>(random_());
             std::memcpy(block, memory_before.data(), memory_before.size());
@@ -137,7 +137,7 @@ protected:
             machine_.reg(Gpr::Rbx) = StepMachine::data + 64;
             machine_.vcpu.set_rflags(before.flags);
             std::memcpy(machine_.vcpu.xsave.data(), before.xsave.data(), Vcpu::xsave_size);
-            std::memcpy(machine_.memory->host(GuestPhysical{StepMachine::code}), instruction.data(),
+            std::memcpy(machine_.memory->writable(GuestPhysical{StepMachine::code}), instruction.data(),
                         instruction.size());
             ASSERT_EQ(machine_.step(), StepResult::Done) << hex(instruction);
             expect_equal(instruction, flags);

@@ -8,6 +8,7 @@
 
 #pragma once
 
+#include "base/check.hpp"
 #include "cpu/cpuid.hpp"
 #include "cpu/environment.hpp"
 #include "cpu/vcpu.hpp"
@@ -17,6 +18,7 @@
 #include <cstring>
 #include <initializer_list>
 #include <memory>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -113,7 +115,7 @@ public:
     // Places code and goes there.
     void load(std::initializer_list<int> bytes, std::uint64_t at = code) {
         std::uint64_t to = at;
-        for (int byte : bytes) *memory->host(GuestPhysical{to++}) = static_cast<std::byte>(byte);
+        for (int byte : bytes) *memory->writable(GuestPhysical{to++}) = static_cast<std::byte>(byte);
         vcpu.rip = at;
     }
     StepResult step() { return executor.step(vcpu); }
@@ -124,13 +126,13 @@ public:
 
     template <class T>
     T get(std::uint64_t at) const {
-        T value;
-        std::memcpy(&value, memory->host(GuestPhysical{at}), sizeof value);
+        T value{};
+        CHECK(memory->read(GuestPhysical{at}, std::as_writable_bytes(std::span{&value, 1})));
         return value;
     }
     template <class T>
     void put(std::uint64_t at, T value) {
-        std::memcpy(memory->host(GuestPhysical{at}), &value, sizeof value);
+        CHECK(memory->write(GuestPhysical{at}, std::as_bytes(std::span{&value, 1})));
     }
     std::uint64_t& reg(Gpr name) { return vcpu.reg(name); }
     bool flag(std::uint64_t mask) const { return (vcpu.rflags() & mask) != 0; }

@@ -50,9 +50,11 @@ Onward range_missed(Vcpu& vcpu, Callback& record, std::uint64_t address) noexcep
     bool plain = (address & 0xfff) + site.size <= page_size &&
                  vcpu.mmu->translate(GuestVirtual{address}, access, vcpu.access_mode(), translation, trap) &&
                  translation.host != nullptr && !(access == Access::Write && translation.holds_code);
-    if (plain && reads_first && site.access == Access::Write) {
-        // A write tag stands for a page that is writable, dirty already, and without code.
-        plain = vcpu.tlb.entry(vcpu.access_mode(), address).write_tag == (address & ~0xfffull);
+    if (plain && access == Access::Read) {
+        // The address is kept for several instructions: none of a page that has no frame of its own. And a
+        // write tag stands for a page that is writable, dirty already, and without code.
+        const TlbEntry& entry = vcpu.tlb.entry(vcpu.access_mode(), address);
+        plain = (site.access == Access::Write ? entry.write_tag : entry.read_tag) == (address & ~0xfffull);
     }
     if (plain) return {site.resume, reinterpret_cast<std::uintptr_t>(translation.host)};
     return go_on_in_variant(vcpu, site, site.in_trace ? Variant::UnmergedTrace : Variant::Unmerged);

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+// Set-up, and many frames at once.
+#include "memory/frame_pool.hpp"
+
+#include "base/check.hpp"
+#include "memory/pmap_entry.hpp"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <mutex>
+#include <utility>
+
+#ifdef __SANITIZE_THREAD__
+extern "C" void AnnotateBenignRaceSized(const char* file, int line, const volatile void* address,
+                                        std::size_t size, const char* description);
+#endif
+
+namespace undercroft {
+namespace {
+
+constexpr std::uint64_t usual_size = std::uint64_t{256} << 30;
+constexpr std::uint64_t smallest_size = std::uint64_t{64} << 20;
+
+// vCPUs share RAM by the guest's rules: translated code takes its locks, which ThreadSanitizer does not see.
+void expect_races([[maybe_unused]] const Reservation& space) {
+#ifdef __SANITIZE_THREAD__
+    AnnotateBenignRaceSized(__FILE__, __LINE__, space.data(), space.size(), "guest RAM");
+#endif
+}
+
+}  // namespace
+
+Result<std::shared_ptr<FramePool>> FramePool::create(std::uint64_t bytes) {
+    constexpr std::uint64_t most = std::uint64_t{1} << (PmapEntry::frame_bits + 12);
+    std::uint64_t needed = std::max(bytes + 2 * large_page, smallest_size);
+    if (needed > most) return Error{"more than a pool can hold"};
+    // Hosts may limit a process' address space.
+    for (std::uint64_t size = std::max(needed, usual_size);; size = std::max(size / 2, needed)) {
+        Reservation space{size, large_page};
+        Reservation links{(size >> 12) * sizeof(std::uint32_t)};
+        if (space && links)
+            return std::shared_ptr<FramePool>{new FramePool{std::move(space), std::move(links)}};
+        if (size == needed) return Error{std::strerror(errno)};
+    }
+}
+
+FramePool::FramePool(Reservation space, Reservation links)
+    : space_{std::move(space)}, links_{std::move(links)}, end_{space_.size() >> 12} {
+    expect_races(space_);
+    mprotect(space_.data(), 4096, PROT_NONE);
+    mprotect(host(zero_frame), 4096, PROT_READ);
+    madvise(space_.data() + large_page, space_.size() - large_page, MADV_HUGEPAGE);  // a hint
+    madvise(space_.data(), space_.size(), MADV_DONTDUMP);
+}
+
+bool FramePool::promise(std::uint64_t frames) {
+    std::lock_guard lock{lock_};
+    if (frames > end_ - first_frame - promised_) return false;
+    promised_ += frames;
+    return true;
+}
+
+void FramePool::release_promise(std::uint64_t frames) {
+    std::lock_guard lock{lock_};
+    promised_ -= frames;
+}
+
+// What lies before the border in a run stays on the list.
+std::optional<MachineFrame> FramePool::take_run(std::uint64_t count, std::uint64_t offset) {
+    constexpr std::uint64_t cycle = large_page >> 12;
+    std::lock_guard lock{lock_};
+    auto begin_in = [&](const Run& run) { return run.first + ((offset >> 12) - run.first) % cycle; };
+    auto fits = [&](const Run& run) { return begin_in(run) + count <= run.first + run.count; };
+    auto found = std::find_if(runs_.begin(), runs_.end(), fits);
+    Run run{fresh_, end_ - fresh_};
+    if (found != runs_.end()) {
+        run = *found;
+        runs_.erase(found);
+    } else {
+        if (!fits(run)) return std::nullopt;
+        run.count = begin_in(run) + count - run.first;
+        fresh_ = run.first + run.count;
+    }
+    std::uint64_t first = begin_in(run);
+    if (first > run.first) add_run({run.first, first - run.first});
+    std::uint64_t behind = run.first + run.count - (first + count);
+    if (behind > 0) add_run({first + count, behind});
+    in_use_ += count;
+    return MachineFrame{first};
+}
+
+void FramePool::give_back(std::vector<MachineFrame> frames) {
+    std::sort(frames.begin(), frames.end());
+    for (std::size_t done = 0; done < frames.size();) {
+        std::size_t end = done + 1;
+        auto first = static_cast<std::uint64_t>(frames[done]);
+        while (end < frames.size() && static_cast<std::uint64_t>(frames[end]) == first + (end - done)) ++end;
+        std::uint64_t bytes = (end - done) << 12;
+        if (madvise(host(frames[done]), bytes, MADV_DONTNEED) != 0) std::memset(host(frames[done]), 0, bytes);
+        std::lock_guard lock{lock_};
+        add_run({first, end - done});
+        in_use_ -= end - done;
+        done = end;
+    }
+}
+
+// Sorted and merged, so that large runs can be had again.
+void FramePool::add_run(Run run) {
+    auto next = std::find_if(runs_.begin(), runs_.end(), [&](const Run& it) { return it.first > run.first; });
+    bool joins_next = next != runs_.end() && run.first + run.count == next->first;
+    bool joins_last = next != runs_.begin() && (next - 1)->first + (next - 1)->count == run.first;
+    if (joins_last) {
+        (next - 1)->count += run.count;
+        if (!joins_next) return;
+        (next - 1)->count += next->count;
+        runs_.erase(next);
+    } else if (joins_next) {
+        *next = {run.first, run.count + next->count};
+    } else {
+        runs_.insert(next, run);
+    }
+}
+
+std::uint64_t FramePool::in_use() const noexcept {
+    std::lock_guard lock{lock_};
+    return in_use_;
+}
+
+}  // namespace undercroft

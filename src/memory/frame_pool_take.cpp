@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// What helpers of translated code call.
+#include "memory/frame_pool.hpp"
+
+#include <sys/mman.h>
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23  // Linux 5.14
+#endif
+
+namespace undercroft {
+
+void FramePool::take(FrameBatch& batch) noexcept {
+    batch.count = 0;
+    lock_.lock();
+    if (used_ != 0)
+        take_used(batch);
+    else
+        take_fresh(batch);
+    in_use_ += batch.count;
+    lock_.unlock();
+    // An older host, or one without memory: each frame is backed when it is touched, or that fails.
+    if (batch.zero) madvise(host(batch.frames[0]), std::uint64_t{batch.count} << 12, MADV_POPULATE_WRITE);
+}
+
+void FramePool::take_used(FrameBatch& batch) noexcept {
+    batch.zero = false;
+    while (batch.count < FrameBatch::most && used_ != 0) {
+        batch.frames[batch.count++] = MachineFrame{used_};
+        used_ = link(used_);
+    }
+}
+
+// Neighbours.
+void FramePool::take_fresh(FrameBatch& batch) noexcept {
+    batch.zero = true;
+    std::uint64_t first = fresh_;
+    if (runs_.empty()) {
+        batch.count = FrameBatch::most;
+        fresh_ += batch.count;
+    } else {
+        Run& run = runs_.back();
+        first = run.first;
+        batch.count = static_cast<unsigned>(run.count < FrameBatch::most ? run.count : FrameBatch::most);
+        run.first += batch.count;
+        run.count -= batch.count;
+        if (run.count == 0) runs_.pop_back();
+    }
+    for (unsigned n = 0; n < batch.count; ++n) batch.frames[n] = MachineFrame{first + n};
+}
+
+void FramePool::give_back(MachineFrame frame) noexcept {
+    lock_.lock();
+    link(static_cast<std::uint64_t>(frame)) = static_cast<std::uint32_t>(used_);
+    used_ = static_cast<std::uint64_t>(frame);
+    --in_use_;
+    lock_.unlock();
+}
+
+}  // namespace undercroft

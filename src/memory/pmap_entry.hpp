@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// PmapEntry: what the monitor knows of one page of a machine's physical memory, as one word.
+
+#pragma once
+
+#include "base/bits.hpp"
+#include "x86/address.hpp"
+
+#include <cstdint>
+
+namespace undercroft {
+
+enum class PageState : std::uint8_t {
+    Unbacked,  // never written, or not RAM at all: the regions tell
+    Private,   // has a frame of its own
+};
+
+class PmapEntry {
+public:
+    static constexpr unsigned frame_bits = 28;  // 1 TiB of frames
+
+    constexpr PmapEntry() = default;  // Unbacked
+    static constexpr PmapEntry from_word(std::uint32_t word) { return PmapEntry{word}; }
+    static constexpr PmapEntry own(MachineFrame frame) {
+        return PmapEntry{
+            Number::set(State::mask<std::uint32_t>() & state_bits(PageState::Private), number_of(frame))};
+    }
+
+    constexpr std::uint32_t word() const { return word_; }
+    constexpr PageState state() const { return static_cast<PageState>(State::get(word_)); }
+    constexpr bool is_private() const { return state() == PageState::Private; }
+    // Of a page that has one.
+    constexpr MachineFrame frame() const { return MachineFrame{Number::get(word_)}; }
+
+    constexpr bool operator==(const PmapEntry&) const = default;
+
+private:
+    using Number = Bits<frame_bits - 1, 0>;
+    using State = Bits<31, 29>;
+
+    constexpr explicit PmapEntry(std::uint32_t word) : word_{word} {}
+    static constexpr std::uint32_t state_bits(PageState state) {
+        return State::set(std::uint32_t{0}, static_cast<std::uint32_t>(state));
+    }
+    static constexpr std::uint32_t number_of(MachineFrame frame) { return static_cast<std::uint32_t>(frame); }
+
+    std::uint32_t word_ = 0;
+};
+
+}  // namespace undercroft
