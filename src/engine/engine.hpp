@@ -21,6 +21,11 @@ enum class Exit : std::uint8_t {
     Preempt,   // Attention::Preempt was set: another vCPU may want the processor
     Shutdown,  // triple fault
     Differ,    // lockstep: the engines do not agree; see failure()
+    // The vCPU waits, and others may want its processor; call again to go on.
+    // In a loop that changes nothing: until its next interrupt, or until somebody else, a vCPU or a device,
+    // writes memory that it reads. Only the translator notices.
+    Spin,
+    Pause,  // with PAUSE again and again: perhaps for another vCPU, perhaps for time to pass
 };
 
 class Engine {

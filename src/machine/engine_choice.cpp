@@ -7,13 +7,13 @@
 
 namespace undercroft {
 
-Result<std::unique_ptr<Engine>> make_engine(const EngineChoice& choice, Vcpu& vcpu, bool yields_in_spins) {
+Result<std::unique_ptr<Engine>> make_engine(const EngineChoice& choice, Vcpu& vcpu) {
     switch (choice.kind) {
         case EngineKind::Step: return make_step_engine();
         case EngineKind::Lockstep: return make_lockstep_engine(vcpu, {.every = choice.lockstep_every});
         case EngineKind::Translate: break;
     }
-    return make_translate_engine(vcpu, {.yields_in_spins = yields_in_spins});
+    return make_translate_engine(vcpu);
 }
 
 }  // namespace undercroft

@@ -11,7 +11,7 @@
 
 namespace undercroft {
 
-// `vcpu` is connected and in its start state. It may give up its thread when it spins in a loop with PAUSE.
-Result<std::unique_ptr<Engine>> make_engine(const EngineChoice& choice, Vcpu& vcpu, bool yields_in_spins);
+// `vcpu` is connected and in its start state.
+Result<std::unique_ptr<Engine>> make_engine(const EngineChoice& choice, Vcpu& vcpu);
 
 }  // namespace undercroft

@@ -18,7 +18,6 @@ Result<std::unique_ptr<Machine>> Machine::create(GuestImage image, const EngineC
     }
     boot::EntryState entry = image.entry;
     std::unique_ptr<Machine> machine{new Machine{std::move(image), processors, share, ground}};
-    bool crowded = processors > host_processors();
     VirtualProcessor::Parts parts{.memory = *machine->memory_,
                                   .exchange = machine->exchange_.get(),
                                   .board = machine->board_,
@@ -33,7 +32,7 @@ Result<std::unique_ptr<Machine>> Machine::create(GuestImage image, const EngineC
         machine->processors_.push_back(std::make_unique<VirtualProcessor>(n, parts, std::move(alarms[n])));
         VirtualProcessor& processor = *machine->processors_.back();
         if (n == 0) set_start_state(processor.vcpu(), entry);
-        auto made = processor.make_engine(engine, crowded);
+        auto made = processor.make_engine(engine);
         if (!made) return made.error();
         ground.scheduler.add(processor, machine->share_);
         ground.loop.watch(processor.alarm_fd(), [&processor] { processor.alarm_rang(); });

@@ -48,8 +48,8 @@ VirtualProcessor::VirtualProcessor(unsigned index, const Parts& parts, Alarm ala
     vcpu_->activity = Activity::WaitForSipi;
 }
 
-Result<void> VirtualProcessor::make_engine(const EngineChoice& choice, bool yields_in_spins) {
-    auto made = undercroft::make_engine(choice, *vcpu_, yields_in_spins);
+Result<void> VirtualProcessor::make_engine(const EngineChoice& choice) {
+    auto made = undercroft::make_engine(choice, *vcpu_);
     if (!made) return made.error();
     engine_ = *std::move(made);
     return {};
@@ -68,6 +68,8 @@ TurnResult VirtualProcessor::run() {
         Exit exit = execute();
         switch (exit) {
             case Exit::Halt: return wait_for_work();
+            case Exit::Spin: return wait_in_loop();
+            case Exit::Pause: return {TurnEnd::Paused};
             case Exit::Preempt:
                 if (console_.output().is_full()) return wait_for_console();
                 return {TurnEnd::Preempted};
@@ -123,6 +125,14 @@ TurnResult VirtualProcessor::wait_for_console() {
     std::lock_guard lock{board_.lock()};
     waits_ = console_full_ = true;
     return {TurnEnd::Waits};
+}
+
+// What it polls may be written by others than this vCPU: it will look again soon, without a sign, too.
+TurnResult VirtualProcessor::wait_in_loop() {
+    console_.output().flush();
+    std::lock_guard lock{board_.lock()};
+    waits_ = true;
+    return {TurnEnd::Spins};
 }
 
 void VirtualProcessor::alarm_rang() {

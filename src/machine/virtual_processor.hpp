@@ -58,7 +58,7 @@ public:
     Vcpu& vcpu() { return *vcpu_; }
     int alarm_fd() const { return alarm_.fd(); }
     // When the vCPU is in its start state.
-    Result<void> make_engine(const EngineChoice& choice, bool yields_in_spins);
+    Result<void> make_engine(const EngineChoice& choice);
 
     // Guest code, until the guest has nothing to do, or another vCPU is to have the processor.
     TurnResult run() override;
@@ -113,6 +113,7 @@ private:
     bool begin_turn();
     TurnResult wait_for_work();
     TurnResult wait_for_console();
+    TurnResult wait_in_loop();
 
     Scheduler& scheduler_;
     std::function<bool(unsigned)> has_ended_;

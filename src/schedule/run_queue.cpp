@@ -125,9 +125,10 @@ void RunQueue::refill(Share& share, Time now) {
 
 void RunQueue::put_back(Task& task, TurnEnd end, Time deadline, Time now) {
     CHECK(task.state_ == TaskState::Running, "only a turn that began can end");
+    bool new_wait = end != TurnEnd::Spins || now - task.since_ >= options_.least_spin;
+    if (new_wait) task.rest_ = 0;
     charge(task, now);
     --task.share_->running_;
-    if (end != TurnEnd::Spins) task.rest_ = 0;
     switch (end) {
         case TurnEnd::Paused:
             // Behind the next one, whatever is due to it.

@@ -20,8 +20,10 @@ namespace undercroft {
 class RunQueue {
 public:
     struct Options {
-        Nanoseconds slice = 4'000'000;      // a turn, while others want to run
-        Nanoseconds period = 20'000'000;    // of caps
+        Nanoseconds slice = 4'000'000;    // a turn, while others want to run
+        Nanoseconds period = 20'000'000;  // of caps
+        // Who waits in a loop notices it the later the first time: a shorter turn was the same wait again.
+        Nanoseconds least_spin = 10'000;
         Nanoseconds least_rest = 50'000;    // of a task that spins; each time twice as long, up to
         Nanoseconds most_rest = 4'000'000;  // this, or for a share of several tasks
         Nanoseconds most_rest_among = 1'000'000;

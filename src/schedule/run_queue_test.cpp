@@ -164,7 +164,7 @@ TEST_F(RunQueueTest, WhoSpinsRests) {
             now = queue.next_event();
             continue;
         }
-        Nanoseconds turn = task == &spins ? 20'000 : 4 * millisecond;
+        Nanoseconds turn = task == &spins ? 3'000 : 4 * millisecond;
         now += turn;
         (task == &spins ? spun : computed) += turn;
         queue.put_back(*task, task == &spins ? TurnEnd::Spins : TurnEnd::Preempted, never, now);
@@ -172,6 +172,23 @@ TEST_F(RunQueueTest, WhoSpinsRests) {
     EXPECT_GT(computed, second / 100 * 98);
     EXPECT_GT(spun, 0u);
     (void)computes;
+}
+
+// It is noticed later the first time that it goes round in a loop; what it did before may have been work.
+TEST_F(RunQueueTest, ANewWaitRestsShortlyAgain) {
+    Task& spins = ready_task({});
+    auto rest_after = [&](Nanoseconds turn) {
+        EXPECT_EQ(queue.pick(now), &spins);
+        queue.put_back(spins, TurnEnd::Spins, never, now += turn);
+        Nanoseconds rest = queue.next_event() - now;
+        queue.expire(now += rest, [](Task&) {});
+        return rest;
+    };
+    EXPECT_EQ(rest_after(3'000), 50'000u);
+    EXPECT_EQ(rest_after(3'000), 100'000u);
+    EXPECT_EQ(rest_after(3'000), 200'000u);
+    EXPECT_EQ(rest_after(20'000), 50'000u);
+    EXPECT_EQ(rest_after(3'000), 100'000u);
 }
 
 TEST_F(RunQueueTest, WhoSpinsDoesNotEndATurn) {

@@ -64,7 +64,8 @@ void TranslateRunner::run(const Sequence& sequence, Ending& result) {
     static thread_local unsigned runs = 0;
     running = &guest.vcpu();
     if (runs++ % 64 == 0) set_patience(10);
-    Exit exit = engine_->run(guest.vcpu());
+    Exit exit = Exit::Pause;
+    while (exit == Exit::Pause) exit = engine_->run(guest.vcpu());
     running = nullptr;
     guest.take(sequence, result);
     if (exit != Exit::Halt) result.vector = exit == Exit::Shutdown ? died : no_end;

@@ -165,7 +165,7 @@ bool Proof::call() {
     leaves();
     if (reg(scratch1).kind != Kind::Record) return false;
     auto& record = *reinterpret_cast<Callback*>(reg(scratch1).offset);
-    if (record.function == exit_taken) {
+    if (record.function == exit_taken || record.function == round_closed) {
         const auto& exit = static_cast<const BlockExit&>(record);
         targets_.push_back(exit.target);
         return exit.from == &block_;

@@ -167,7 +167,8 @@ void run_translated(Guest& guest, Engine& engine) {
     for (int fault : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT}) sigdelset(&all, fault);
     pthread_sigmask(SIG_BLOCK, &all, &before);
     watchdog.begin();
-    Exit exit = engine.run(guest.machine.vcpu);
+    Exit exit = Exit::Pause;
+    while (exit == Exit::Pause) exit = engine.run(guest.machine.vcpu);
     watchdog.end();
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
     CHECK(exit == Exit::Halt || exit == Exit::Shutdown);

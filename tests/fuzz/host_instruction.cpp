@@ -100,6 +100,7 @@ constexpr Field fields[] = {
     {engine + offsetof(EngineFrame, x87_operand), 16, true},  // and next_x87_operand
     {engine + offsetof(EngineFrame, distance), sizeof(EngineFrame::distance), true},
     {engine + offsetof(EngineFrame, branch_record), 4, true},
+    {engine + offsetof(EngineFrame, spin_exit), 8, true},  // which is only compared
     {offsetof(Vcpu, attention), 4, false},
     {offsetof(Vcpu, pending_interrupt), 1, false},
     {offsetof(Vcpu, segment), sizeof(Vcpu::segment), false},

@@ -21,6 +21,7 @@ const ResumingHelper helpers[] = {
     {read_model_specific, bit(Gpr::Rax) | bit(Gpr::Rdx)},
     {read_port, bit(Gpr::Rax)},
     {load_data_segment},
+    {pause_instruction},
     {save_vectors, 0, Vcpu::xsave_size},
     {restore_vectors, 0, Vcpu::xsave_size},
     {begin_write_across, 0, 0, true},

@@ -22,6 +22,7 @@ struct Context {
     Trap trap{};                          // with Outcome::Fault
     std::uint64_t element_limit = ~0ull;  // the most elements of a repeated string instruction
     std::uint64_t elements = 0;           // of those, done
+    bool paused = false;                  // it was PAUSE
 
     std::uint64_t next_rip() const {
         std::uint64_t next = vcpu.rip + instruction.length;

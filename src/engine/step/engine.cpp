@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// `--engine step`: the run loop around the single-step executor.
+// `--engine step`: the run loop around the single-step executor. Of loops that wait it only notices PAUSE.
 #include "cpu/deliver.hpp"
 #include "engine/step/step.hpp"
 
@@ -19,7 +19,9 @@ public:
                     case Attended::Shutdown: return Exit::Shutdown;
                 }
             }
-            executor_.step(vcpu);
+            if (executor_.step(vcpu) == StepResult::Done && executor_.paused() &&
+                ++pauses_ % pause_limit == 0)
+                return Exit::Pause;
         }
     }
 
@@ -39,7 +41,10 @@ private:
                (vcpu.pending_nmi != 0 && vcpu.nmi_blocked == 0);
     }
 
+    static constexpr unsigned pause_limit = 64;
+
     StepExecutor executor_;
+    unsigned pauses_ = 0;
 };
 
 }  // namespace

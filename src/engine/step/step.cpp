@@ -87,6 +87,7 @@ StepResult StepExecutor::step(Vcpu& vcpu) {
         return deliver_trap(vcpu, context.trap);
     }
     if (context.elements != 0) units_ = context.elements;
+    paused_ = context.paused;
     if (outcome == Outcome::Next) vcpu.rip = context.next_rip();
     bool plain = (flags_before & (RFLAGS::TF | RFLAGS::RF)) == 0 && context.breakpoints == 0;
     if (plain && outcome != Outcome::Halted) [[likely]]

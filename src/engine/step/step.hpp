@@ -42,6 +42,9 @@ public:
     // for each element, so that it does not matter in which portions it was executed.
     std::uint64_t units() const { return units_; }
 
+    // Was the last step PAUSE? Meaningful after StepResult::Done.
+    bool paused() const { return paused_; }
+
     struct Statistics {
         std::uint64_t instructions = 0;
         std::uint64_t decoded = 0;
@@ -54,6 +57,7 @@ private:
     std::unique_ptr<State> state_;
     std::uint64_t element_limit_ = ~0ull;
     std::uint64_t units_ = 0;
+    bool paused_ = false;
 };
 
 // `--engine step`: attend, step, repeat.

@@ -7,7 +7,6 @@
 #include "mmu/full_fence.hpp"
 
 #include <Zydis/Mnemonic.h>
-#include <sched.h>
 
 namespace undercroft {
 namespace {
@@ -28,20 +27,12 @@ Outcome fence(Context&) {
     return Outcome::Next;
 }
 
-// What a spinning vCPU waits for may have to run on this host processor first: another vCPU.
-void let_others_run(const Vcpu& vcpu) {
-    if (!vcpu.mmu->code_pages().is_shared()) return;
-    constexpr unsigned patience = 64;
-    thread_local unsigned spins = 0;
-    if (++spins % patience == 0) sched_yield();
-}
-
 // F3 90 with REX.B is XCHG r8, rAX, as 90 with it is.
 Outcome pause(Context& context) {
     const Instruction& instruction = context.instruction;
     bool rex_b = context.is_64bit() && (instruction.bytes[instruction.length - 2u] & 0xf1) == 0x41;
     if (!rex_b) {
-        let_others_run(context.vcpu);
+        context.paused = true;
         return Outcome::Next;
     }
     std::uint64_t& rax = context.vcpu.reg(Gpr::Rax);

@@ -34,7 +34,7 @@ public:
     };
     std::uint64_t read_device(GuestPhysical address, unsigned size) noexcept override {
         reads.push_back({address.value(), size, device_value});
-        return device_value;
+        return std::exchange(device_value, device_value + device_step);
     }
     void write_device(GuestPhysical address, unsigned size, std::uint64_t value) noexcept override {
         writes.push_back({address.value(), size, value});
@@ -48,12 +48,14 @@ public:
     }
     std::optional<std::uint64_t> read_msr(Vcpu&, std::uint32_t) noexcept override { return std::nullopt; }
     bool write_msr(Vcpu&, std::uint32_t, std::uint64_t) noexcept override { return false; }
-    std::optional<std::uint8_t> acknowledge_interrupt(Vcpu&) noexcept override { return std::nullopt; }
+    std::optional<std::uint8_t> acknowledge_interrupt(Vcpu&) noexcept override { return interrupt; }
     std::uint8_t task_priority(Vcpu&) noexcept override { return 0; }
     void set_task_priority(Vcpu&, std::uint8_t) noexcept override {}
     void report(const Vcpu&, Unusual what, std::uint64_t) noexcept override { reports.push_back(what); }
 
     std::uint64_t device_value = 0x8877665544332211;
+    std::uint64_t device_step = 0;  // between reads of device memory
+    std::optional<std::uint8_t> interrupt;
     std::vector<Event> reads, writes, port_reads, port_writes;
     std::vector<Unusual> reports;
 };

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include <optional>
+#include <utility>
 
 namespace undercroft {
 namespace {
@@ -41,6 +42,7 @@ void TranslateEngine::enter(Vcpu& vcpu, Block& block) {
     EngineFrame& frame = EngineFrame::of(vcpu);
     frame.entry = reinterpret_cast<std::uintptr_t>(block.frame_entry);
     frame.leave_exit = nullptr;
+    frame.spin_deadline = 0;
     frame.live_flags = static_cast<std::uint32_t>(RFLAGS::Arithmetic);
     reinterpret_cast<void (*)()>(reinterpret_cast<std::uintptr_t>(translator_->thunks().enter))();
     translator_->correct_x87_pointers();
@@ -96,6 +98,14 @@ void TranslateEngine::after_leave(Vcpu& vcpu) {
             break;
         case Leave::Attention: ++attentions_; break;
         case Leave::Lookup: break;
+        case Leave::Spin:
+            ++spins_;
+            waits_ = Exit::Spin;
+            break;
+        case Leave::Pause:
+            ++pauses_;
+            waits_ = Exit::Pause;
+            break;
         case Leave::Translate: {
             auto* exit = frame.leave_exit;
             if (frame.leave_variant != Variant::Merged) {
@@ -151,6 +161,10 @@ Exit TranslateEngine::run(Vcpu& vcpu) {
             return *exit;
         }
         advance(vcpu);
+        if (waits_) {
+            end();
+            return *std::exchange(waits_, std::nullopt);
+        }
     }
 }
 
@@ -170,6 +184,8 @@ std::vector<std::pair<std::string, std::uint64_t>> TranslateEngine::statistics()
         {"entries into translated code", entries_},
         {"attention", attentions_},
         {"single steps", steps_},
+        {"left while spinning", spins_},
+        {"left while pausing", pauses_},
     };
 }
 

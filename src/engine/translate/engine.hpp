@@ -9,6 +9,7 @@
 #include "engine/translate/runtime/translator.hpp"
 
 #include <memory>
+#include <optional>
 
 namespace undercroft {
 
@@ -47,11 +48,14 @@ private:
 
     std::unique_ptr<translate::Translator> translator_;
     StepExecutor stepper_;
-    bool steps_apart_;        // a step is an advance of its own
-    bool step_next_ = false;  // the next one is
+    bool steps_apart_;           // a step is an advance of its own
+    bool step_next_ = false;     // the next one is
+    std::optional<Exit> waits_;  // what run() is to return
     std::uint64_t entries_ = 0;
     std::uint64_t attentions_ = 0;
     std::uint64_t steps_ = 0;
+    std::uint64_t spins_ = 0;
+    std::uint64_t pauses_ = 0;
     std::uint64_t translating_ticks_ = 0;
     std::uint64_t stepping_ticks_ = 0;
 };

@@ -24,6 +24,7 @@ set_source_files_properties(translate/runtime/thunks.cpp PROPERTIES
 set(TRANSLATE_SOURCES
   ${TRANSLATE_GENERAL_REGISTERS_ONLY}
   translate/analyse/flags.cpp
+  translate/analyse/idle.cpp
   translate/analyse/merge.cpp
   translate/cache/block_cache.cpp
   translate/cache/code_memory.cpp
@@ -50,9 +51,11 @@ set(TRANSLATE_SOURCES
   translate/runtime/x87_pointers.cpp)
 set(TRANSLATE_TEST_SOURCES
   translate/analyse/flags_test.cpp
+  translate/analyse/idle_test.cpp
   translate/analyse/merge_test.cpp
   translate/decode/code_window_test.cpp
   translate/emit/assembler_test.cpp
   translate/runtime/code_cache_test.cpp
   translate/runtime/perf_map_test.cpp
+  translate/runtime/spin_test.cpp
   translate/runtime/trace_test.cpp)

@@ -87,6 +87,7 @@ struct Block {
     Variant variant = Variant::Merged;
     bool valid = true;
     bool trace = false;              // goes on past branches
+    bool idle = false;               // a trace of one round of a loop that only waits
     std::uint32_t tail_page_id = 0;  // of the page where its only instruction ends, if that crosses a page
     Block* whole = nullptr;          // this is not a block, but stands for one in the list of its second page
     HostCode indirect_entry =

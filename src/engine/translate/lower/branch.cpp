@@ -62,6 +62,7 @@ BlockExit* Lowering::exit_to(const Instruction& i, std::uint64_t target, std::ui
     if (target <= i.rip || went_back_) poll(target, live, 0);
     BlockExit* exit = new_exit(target, mode, false);
     exit->live = live;
+    if (block_.idle && target == block_.rip) exit->function = round_closed;
     // Closes a loop, unless it is a call.
     if (same_page(target) && target <= i.rip && i.kind != Kind::CallDirect) exit->heat = trace_heat_;
     HostCode missed = nullptr;
@@ -96,6 +97,7 @@ void Lowering::jump_conditional(const Instruction& i, const Edges& edges) {
         as_.bind(over);
         in_host_ = true;
         in_frame_ = in_frame;
+        forget_spin();
     }
     BlockExit* next = exit_to(i, i.next_rip(), edges.next_live, block_.mode);
     if (taken == nullptr || !is_plain_exit(i, i.next_rip())) return;

@@ -20,7 +20,7 @@ unsigned port_size(const Instruction& i) {
 void Lowering::helper(const Instruction& i) {
     save_flags(live_before(i));
     switch (i.raw.mnemonic) {
-        case ZYDIS_MNEMONIC_PAUSE: hand_over(new_site(i, spin, 0, Access::Read, 0)); break;
+        case ZYDIS_MNEMONIC_PAUSE: hand_over(new_site(i, pause_instruction, 0, Access::Read, 0)); break;
         case ZYDIS_MNEMONIC_CPUID: hand_over(new_site(i, identify, 0, Access::Read, 0)); break;
         case ZYDIS_MNEMONIC_RDMSR:
             hand_over(new_site(i, read_model_specific, 0, Access::Read, 0), thunks_.call_outside);

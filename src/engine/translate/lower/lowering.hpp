@@ -172,6 +172,7 @@ private:
     void note_way_back(const Instruction& i);
     void leave_trace(const Instruction& i, HostCode jump, std::uint64_t target);
     void side_exits();
+    void forget_spin();
 
     // --- system.cpp
     void hand_over(Site* site) { hand_over(site, thunks_.call); }  // calls its function; scratch0: argument

@@ -5,6 +5,9 @@
 // as no backward branch was followed, such an exit is a conditional jump that is linked to its target like
 // that of a block. Behind one, exits poll the attention word, since the loop that they belong to may not do
 // it elsewhere.
+//
+// The trace of an idle loop goes round through a callback, which measures how long it does so. On every other
+// way out it forgets that: what comes next is another wait.
 #include "engine/translate/lower/lowering.hpp"
 
 namespace undercroft::translate {
@@ -15,7 +18,7 @@ void Lowering::note_way_back(const Instruction& i) {
 
 // `jump`: a conditional jump, just emitted, that leaves for `target`. Flags are in the host's.
 void Lowering::leave_trace(const Instruction& i, HostCode jump, std::uint64_t target) {
-    if (counted_ || !is_plain_exit(i, target)) {
+    if (counted_ || block_.idle || !is_plain_exit(i, target)) {
         side_exits_.push_back({.branch = &i,
                                .jump = jump,
                                .target = target,
@@ -57,11 +60,16 @@ void Lowering::side_exits() {
         in_host_ = i.kind != Kind::Return;
         if (counted_ && exit.remaining != 0) count(-static_cast<int>(exit.remaining));
         remaining_ = 1;
+        forget_spin();
         if (i.kind == Kind::Return)
             go_indirect(i, popped_by(i));
         else
             exit_to(i, exit.target, i.exit_live, block_.mode);
     }
+}
+
+void Lowering::forget_spin() {
+    if (block_.idle) as_.store_imm(engine_field(offsetof(EngineFrame, spin_exit)), 0);
 }
 
 }  // namespace undercroft::translate

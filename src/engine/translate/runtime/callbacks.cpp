@@ -86,6 +86,23 @@ Onward exit_taken(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept {
     return {block->frame_entry, 0};
 }
 
+// Rounds in a row are one wait: whatever else the loop does forgets `spin_exit` on its way out.
+Onward round_closed(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept {
+    auto& exit = static_cast<BlockExit&>(record);
+    vcpu.rip = exit.target;
+    EngineFrame& frame = EngineFrame::of(vcpu);
+    const Options& options = translator_of(vcpu).options();
+    std::uint64_t now = __builtin_ia32_rdtsc();
+    if (frame.spin_exit != &exit) {
+        frame.spin_exit = &exit;
+        frame.spin_deadline = now + options.spin_ticks;
+    } else if (frame.spin_deadline == 0) {
+        frame.spin_deadline = now + options.spin_again_ticks;
+    }
+    if (now < frame.spin_deadline) return go_on(vcpu);
+    return leave(vcpu, Leave::Spin);
+}
+
 Onward indirect_missed(Vcpu& vcpu, Callback&, std::uint64_t target) noexcept {
     Translator& translator = translator_of(vcpu);
     if (!is_canonical(target)) {

@@ -27,6 +27,8 @@ Onward end_write_across(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept;
 Onward tail_missed(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept;
 // An exit that is not linked (BlockExit).
 Onward exit_taken(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept;
+// The way back of an idle loop (BlockExit), which is never linked: goes on there, or leaves with Leave::Spin.
+Onward round_closed(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept;
 // An indirect branch whose jump-cache slot was not its target's; r10 = target.
 Onward indirect_missed(Vcpu& vcpu, Callback& record, std::uint64_t target) noexcept;
 // The attention word was set at a poll; execution goes on at `rip` later.
@@ -52,8 +54,8 @@ Onward read_port(Vcpu& vcpu, Callback& record, std::uint64_t port) noexcept;
 Onward write_port(Vcpu& vcpu, Callback& record, std::uint64_t port) noexcept;
 Onward read_model_specific(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept;
 Onward write_model_specific(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept;
-// PAUSE, with Options::yields_in_spins.
-Onward spin(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept;
+// PAUSE; leaves with Leave::Pause each Options::pause_limit times.
+Onward pause_instruction(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept;
 // XSAVE and kin: r10 = address, becomes the host's of the area, all in one page; EngineFrame::component_mask
 // is set.
 Onward save_vectors(Vcpu& vcpu, Callback& record, std::uint64_t address) noexcept;

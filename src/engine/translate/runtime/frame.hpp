@@ -21,6 +21,8 @@ enum class Leave : std::uint32_t {
     Translate,  // as Lookup, but the block is not translated yet; `leave_exit` is the exit to link, if any
     Step,       // one instruction in the single-step executor, then go on
     Attention,  // the attention word is set
+    Spin,       // a loop that changes nothing has lasted for Options::spin_ticks
+    Pause,      // so many PAUSEs as Options::pause_limit says
 };
 
 struct BlockExit;
@@ -62,7 +64,11 @@ struct EngineFrame {
     bool faulted = false;              // with Leave::Step: a host signal has stopped the instruction half way
     std::uint32_t branch_record = 0;   // the Site of the last indirect branch, as an offset among the records
     std::uint32_t component_mask = 0;  // of an XSAVE or XRSTOR on its way
-    std::uint32_t spins = 0;           // PAUSEs, with Options::yields_in_spins
+    std::uint32_t pauses = 0;          // as Options::pause_limit counts them
+    // The way back of the idle loop that is going round, or null; and the TSC when it is to leave, or zero:
+    // it has been left for the run loop since.
+    const BlockExit* spin_exit = nullptr;
+    std::uint64_t spin_deadline = 0;
     Vcpu* vcpu = nullptr;
     void* engine = nullptr;
     Leave leave = Leave::Lookup;

@@ -4,8 +4,6 @@
 #include "cpu/instructions.hpp"
 #include "engine/translate/runtime/leaving.hpp"
 
-#include <sys/syscall.h>
-
 namespace undercroft::translate {
 namespace {
 
@@ -34,14 +32,14 @@ Onward identify(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept {
     return {site.resume, 0};
 }
 
-// What it waits for may have to run on this host processor first.
-Onward spin(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept {
-    constexpr std::uint32_t patience = 64;
-    if (++EngineFrame::of(vcpu).spins % patience == 0) {
-        long result = SYS_sched_yield;
-        asm volatile("syscall" : "+a"(result) : : "rcx", "r11", "memory");
-    }
-    return {static_cast<Site&>(record).resume, 0};
+Onward pause_instruction(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept {
+    auto& site = static_cast<Site&>(record);
+    __builtin_ia32_pause();  // takes its time, which loops that count them rely on
+    std::uint32_t& pauses = EngineFrame::of(vcpu).pauses;
+    if (++pauses < translator_of(vcpu).options().pause_limit) return {site.resume, 0};
+    pauses = 0;
+    vcpu.rip = site.rip + site.length;
+    return leave(vcpu, Leave::Pause);
 }
 
 Onward load_data_segment(Vcpu& vcpu, Callback& record, std::uint64_t selector) noexcept {

@@ -5,7 +5,8 @@
 // trace goes on past branches, the way they seem to go (only what has been executed has blocks), into calls
 // and back from them, all within the page. When it comes back to its head it goes round again, as often as
 // fits: accesses of several rounds through one moving register then share a check, and so do those through
-// registers that stand still.
+// registers that stand still. A loop that only waits is an exception: one round of it is enough.
+#include "engine/translate/analyse/idle.hpp"
 #include "engine/translate/runtime/translator.hpp"
 
 #include <algorithm>
@@ -53,8 +54,8 @@ bool Translator::follow(Instruction& branch, std::uint32_t page_id,
     return branch.follow != Follow::Nothing;
 }
 
-std::span<Instruction> Translator::decode_trace(std::uint64_t head, std::uint32_t page_id, AccessMode mode,
-                                                std::uint64_t& granules) {
+std::span<Instruction> Translator::decode_trace(Block& block) {
+    const std::uint64_t head = block.rip;
     std::array<std::uint64_t, call_limit> returns;
     std::size_t depth = 0;
     std::size_t count = 0;
@@ -65,17 +66,25 @@ std::span<Instruction> Translator::decode_trace(std::uint64_t head, std::uint32_
     while (count < trace_limit && (rip ^ head) >> 12 == 0) {
         Instruction& i = instructions_[count];
         std::size_t offset = rip & 0xfff;
-        if (!decode(window_.bytes(offset, ZYDIS_MAX_INSTRUCTION_LENGTH), rip, mode, i)) break;
+        if (!decode(window_.bytes(offset, ZYDIS_MAX_INSTRUCTION_LENGTH), rip, block.mode, i)) break;
         ++count;
-        granules |= CodePages::mask_of(offset, i.raw.length);
+        block.granules |= CodePages::mask_of(offset, i.raw.length);
         rip = i.next_rip();
         if (!ends_block(i.kind)) continue;
         bool in_shadow = count > 1 && instructions_[count - 2].kind == Kind::Sti;
-        if (in_shadow || count == trace_limit || !follow(i, page_id, {returns.data(), depth})) break;
+        if (in_shadow || count == trace_limit || !follow(i, block.page_id, {returns.data(), depth})) break;
         if (i.kind == Kind::CallDirect) returns[depth++] = i.next_rip();
         if (i.kind == Kind::Return) --depth;
         if (i.follow == Follow::Taken) rip = i.kind == Kind::Return ? i.predicted : i.branch_target();
         bool again = rip == head;
+        block.idle = again && i.follow == Follow::Taken && rounds == 0 && !options_.counted &&
+                     only_waits({instructions_.data(), count});
+        if (block.idle) {  // its end counts as all of its PAUSEs
+            for (std::size_t n = 0; n < count; ++n) {
+                if (instructions_[n].kind == Kind::Helper) instructions_[n].kind = Kind::Copy;
+            }
+            break;
+        }
         bool fits = !again || (++rounds < round_limit && 2 * count - round <= trace_limit);
         // Another loop inside this one, or the end of this.
         bool inner = !again && (i.kind == Kind::JumpDirect || i.kind == Kind::JumpConditional) &&
@@ -90,7 +99,7 @@ std::span<Instruction> Translator::decode_trace(std::uint64_t head, std::uint32_
     Instruction& last = instructions_[count - 1];
     if (last.kind == Kind::Sti) last.kind = Kind::Step;  // its shadow must be in its block
     last.follow = Follow::Nothing;                       // what was to follow may lie across the page's end
-    return {instructions_.data(), follows ? count : 0};
+    return {instructions_.data(), follows || block.idle ? count : 0};
 }
 
 Block* Translator::translate_trace(Vcpu& vcpu, Variant variant) {
@@ -104,7 +113,7 @@ Block* Translator::translate_trace(Vcpu& vcpu, Variant variant) {
     if (!pages.is_claimed(pfn)) return nullptr;  // all of its blocks were discarded meanwhile
     window_.open(where.host - where.physical.page_offset(), pages, GuestPhysical{pfn << 12});
     Block block = block_at(vcpu, where, mode);
-    auto instructions = decode_trace(vcpu.rip, block.page_id, mode, block.granules);
+    auto instructions = decode_trace(block);
     if (instructions.empty() || instructions.front().kind == Kind::Step) return nullptr;
     block.trace = true;
     block.variant = variant;

@@ -107,7 +107,8 @@ std::uint32_t Translator::page_instance(std::uint64_t rip, const Translation& wh
 bool Translator::decode(std::span<const std::byte> bytes, std::uint64_t rip, AccessMode mode,
                         Instruction& out) const {
     if (!decoder_.decode(bytes, rip, assumptions_, mode == AccessMode::User, out)) return false;
-    if (options_.yields_in_spins && out.raw.mnemonic == ZYDIS_MNEMONIC_PAUSE) out.kind = Kind::Helper;
+    bool pauses = out.raw.mnemonic == ZYDIS_MNEMONIC_PAUSE && out.kind == Kind::Copy;
+    if (pauses && options_.pause_limit != 0 && !options_.counted) out.kind = Kind::Helper;
     if (options_.broken_rip == rip && out.kind == Kind::Copy) {
         out.kind = Kind::Nop;
         out.flags = {};
@@ -272,7 +273,7 @@ Block* Translator::make_block(const Vcpu& vcpu, std::span<Instruction> instructi
                                               : every_flag;
     std::uint32_t live_in = analyse_flags(instructions, live_out, options_.flags);
     AccessGroups groups;
-    if (block->variant == Variant::Merged && options_.merging)
+    if (block->variant == Variant::Merged && options_.merging && !block->idle)
         groups = merge_accesses(instructions);
     else
         for (Instruction& i : instructions) i.group = -1;

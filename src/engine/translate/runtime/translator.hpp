@@ -35,7 +35,13 @@ struct Options {
     // Executed instructions are counted and bounded (EngineFrame::instructions), and RDTSC asks the
     // environment.
     bool counted = false;
-    bool yields_in_spins = false;  // every so many PAUSEs the thread lets another one run
+    // A loop that changes nothing (analyse/idle.hpp) leaves with Exit::Spin when it has gone round for so
+    // many ticks of the host's TSC; and when run() has been left meanwhile, for so many again. Loops are
+    // found when they become traces, and not with `counted`.
+    std::uint64_t spin_ticks = 60'000;
+    std::uint64_t spin_again_ticks = 6'000;
+    // So many PAUSEs leave with Exit::Pause; zero, or with `counted`: none do.
+    std::uint32_t pause_limit = 128;
     // For tests: the instruction at this address, if it is one that runs as it is, does nothing when
     // translated.
     std::optional<std::uint64_t> broken_rip{};
@@ -83,6 +89,7 @@ public:
     void check_assumptions(const Vcpu& vcpu);
 
     Vcpu& vcpu() const noexcept { return vcpu_; }
+    const Options& options() const noexcept { return options_; }
     const Thunks& thunks() const noexcept { return thunks_; }
     const CacheStatistics& statistics() const { return cache_.statistics; }
     const CodeMemory& memory() const { return *memory_; }
@@ -116,8 +123,7 @@ private:
     // From decoded instructions to a block that can be found; `block` has its place, granules and variant.
     Block* make_block(const Vcpu& vcpu, std::span<Instruction> instructions, const Block& block);
     Block block_at(const Vcpu& vcpu, const Translation& where, AccessMode mode);
-    std::span<Instruction> decode_trace(std::uint64_t head, std::uint32_t page_id, AccessMode mode,
-                                        std::uint64_t& granules);
+    std::span<Instruction> decode_trace(Block& block);  // adds its granules, and whether it is idle
     bool follow(Instruction& branch, std::uint32_t page_id, std::span<const std::uint64_t> returns) const;
     void remember_exec(EngineFrame& frame, AccessMode mode, std::uint64_t rip, std::uint32_t id,
                        bool global) noexcept;
