@@ -81,9 +81,10 @@ Task* RunQueue::pick_sibling(const Task& task, Time now) {
 
 Task& RunQueue::begin(Task& task, Time now) {
     Share& share = *task.share_;
-    floor_ = std::max(floor_, task.virtual_time_);
     task.stolen_ += now - task.since_;
     task.state_ = TaskState::Running;
+    running_.push_back(&task);
+    raise_floor();
     task.since_ = now;
     ++task.turns_;
     ++share.running_;
@@ -97,6 +98,13 @@ Task& RunQueue::begin(Task& task, Time now) {
     return task;
 }
 
+void RunQueue::raise_floor() {
+    std::uint64_t least = running_.front()->virtual_time_;
+    for (const Task* task : running_) least = std::min(least, task->virtual_time_);
+    if (!ready_.empty()) least = std::min(least, ready_.top().virtual_time_);
+    floor_ = std::max(floor_, least);
+}
+
 void RunQueue::charge(Task& task, Time now) {
     Share& share = *task.share_;
     Nanoseconds ran = now - task.since_;
@@ -104,7 +112,8 @@ void RunQueue::charge(Task& task, Time now) {
     task.virtual_time_ += by_weight(share, ran);
     // What a task was due and could not use, since it cannot run twice at a time, is forgotten.
     std::uint64_t slack = by_weight(share, 4 * options_.slice);
-    if (floor_ > slack) task.virtual_time_ = std::max(task.virtual_time_, floor_ - slack);
+    if (!ready_.empty() && ready_.top().virtual_time_ > slack)
+        task.virtual_time_ = std::max(task.virtual_time_, ready_.top().virtual_time_ - slack);
     if (share.options_.cap_percent == 0) return;
     share.budget_ -= static_cast<std::int64_t>(ran);
     refill(share, now);
@@ -128,6 +137,7 @@ void RunQueue::put_back(Task& task, TurnEnd end, Time deadline, Time now) {
     bool new_wait = end != TurnEnd::Spins || now - task.since_ >= options_.least_spin;
     if (new_wait) task.rest_ = 0;
     charge(task, now);
+    std::erase(running_, &task);
     --task.share_->running_;
     switch (end) {
         case TurnEnd::Paused:

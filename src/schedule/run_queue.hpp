@@ -73,6 +73,7 @@ private:
     }
     void charge(Task& task, Time now);
     Task& begin(Task& task, Time now);
+    void raise_floor();
     void enqueue(Task& task, Time now);
     void set_deadline(Task& task, Time deadline);
     void refill(Share& share, Time now);
@@ -87,7 +88,10 @@ private:
     DeadlineHeap deadlines_;
     std::vector<Share*> capped_;
     std::vector<Task*> tasks_;
-    std::uint64_t floor_ = 0;  // the virtual time that everybody who wanted to run has had
+    std::vector<Task*> running_;
+    // The virtual time that everybody has had who runs or wants to; never less. Its beginning leaves room for
+    // credit.
+    std::uint64_t floor_ = 1'000'000'000;
 };
 
 template <class Ready>

@@ -127,6 +127,25 @@ TEST_F(RunQueueTest, WhoComesBackRunsAtOnceAndHasSavedNothing) {
     EXPECT_NEAR(part(sleeper, second), 0.5, 0.02) << "a second of sleep gives no second of precedence";
 }
 
+// Whoever has had least of those who compute, and has just begun to run.
+TEST_F(RunQueueTest, WhoComesBackRunsBeforeAnybodyThatComputes) {
+    std::vector<Task*> busy;
+    for (int n = 0; n < 4; ++n) busy.push_back(&ready_task({}));
+    Task& sleeper = task_of(share({}));
+    compute(100 * millisecond, 2);  // until nobody has credit from his start
+    for (int round = 0; round < 100; ++round) {
+        std::array<Task*, 2> running{queue.pick(now), queue.pick(now)};
+        queue.make_ready(sleeper, now);
+        for (Task* task : running) EXPECT_TRUE(queue.preempts(sleeper, *task, now));
+        now += static_cast<Nanoseconds>(round * 37 % 40 + 1) * millisecond / 10;
+        queue.put_back(*running[0], TurnEnd::Preempted, never, now);
+        ASSERT_EQ(queue.pick(now), &sleeper);
+        now += millisecond / 100;
+        queue.put_back(sleeper, TurnEnd::Waits, never, now);
+        queue.put_back(*running[1], TurnEnd::Preempted, never, now);
+    }
+}
+
 TEST_F(RunQueueTest, EqualsDoNotEndEachOthersTurns) {
     Task& a = ready_task({});
     Task& b = ready_task({});
@@ -208,8 +227,8 @@ TEST_F(RunQueueTest, WhoSpinsDoesNotEndATurn) {
 
 TEST_F(RunQueueTest, WhoPausesLetsTheNextOneRun) {
     Task& pauses = ready_task({.weight = 1000});
-    Task& other = ready_task({.weight = 1});
     ASSERT_EQ(queue.pick(now), &pauses);
+    Task& other = ready_task({.weight = 1});
     queue.put_back(pauses, TurnEnd::Paused, never, now + 1000);
     EXPECT_EQ(queue.pick(now + 1000), &other);
 }

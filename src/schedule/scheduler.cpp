@@ -118,7 +118,7 @@ void Scheduler::serve(Processor& self) {
         self.task_ = &task;
         task.processor_ = &self;
         task.forget_preempt();
-        if (queue_.has_ready()) offer(queue_.first(), now);
+        if (queue_.has_ready() && !idle_.empty()) offer(queue_.first(), now);
         watch_time();
         lock.unlock();
         TurnResult result = task.run();
