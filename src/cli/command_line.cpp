@@ -1,7 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "command_line.hpp"
 
+#include "cli/balloon.hpp"
+#include "cli/console.hpp"
+#include "cli/pause.hpp"
+#include "cli/ps.hpp"
+#include "cli/resume.hpp"
 #include "cli/run.hpp"
+#include "cli/stop.hpp"
+#include "cli/top.hpp"
 
 #include <CLI/CLI.hpp>
 
@@ -30,6 +37,8 @@ int start(int argc, char** argv) {
     int status = exit_success;
     RunArguments arguments;
     add_run(app, arguments, [&] { status = run(arguments); });
+    for (auto add : {add_ps, add_top, add_pause, add_resume, add_stop, add_console, add_balloon})
+        add(app, [&status](int of_verb) { status = of_verb; });
     try {
         app.parse(argc, argv);
         if (app.get_subcommands().empty()) {

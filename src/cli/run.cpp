@@ -149,6 +149,11 @@ void add_run(CLI::App& app, RunArguments& arguments, std::function<void()> chose
                      "describe one")
         ->type_name("FILE.toml");
     std::vector<const CLI::Option*> of_machine = add_machine_options(*verb, arguments);
+    verb->add_option(
+            "--control", arguments.control,
+            "where the control socket is made, or none; without it, where\n'undercroft ps' and the like "
+            "look")
+        ->type_name("PATH");
     verb->add_option("--log", arguments.log, "error, warn, info, debug or trace")
         ->type_name("LEVEL")
         ->capture_default_str();
@@ -166,6 +171,7 @@ void add_run(CLI::App& app, RunArguments& arguments, std::function<void()> chose
 
 Result<MonitorOptions> options_of(const RunArguments& arguments) {
     MonitorOptions options;
+    options.control = arguments.control;
     if (arguments.files.empty()) {
         auto machine = machine_of(arguments);
         if (!machine) return machine.error();

@@ -28,6 +28,7 @@ struct RunArguments {
     std::string engine = "translate";
     std::uint64_t lockstep_every = 0;
     std::string console = "stdio";
+    std::string control;
     std::string log = "warn";
     bool reboot = false;
     bool statistics = false;

@@ -15,6 +15,7 @@
 #include "machine/environment.hpp"
 #include "machine/event_loop.hpp"
 #include "machine/guest_image.hpp"
+#include "machine/machine_figures.hpp"
 #include "machine/statistics.hpp"
 #include "machine/virtual_processor.hpp"
 #include "memory/guest_memory.hpp"
@@ -69,6 +70,8 @@ public:
     void resume();
     bool is_paused();
     ShareFigures share() const { return scheduler_.figures(share_); }
+
+    MachineFigures figures() const;  // any thread
 
     // After the end.
     Outcome outcome() const { return outcome_.value_or(Outcome::Stopped); }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What --stats shows of a machine.
+// What --stats shows of a machine, and what can be told while it runs.
 #include "machine/machine.hpp"
 
 #include <fmt/core.h>
@@ -119,6 +119,18 @@ void add(StatisticsSection& to, const StatisticsSection& section) {
 }
 
 }  // namespace
+
+MachineFigures Machine::figures() const {
+    ShareFigures turns = share();
+    MachineFigures figures;
+    figures.processor_time = std::chrono::nanoseconds{turns.ran};
+    figures.stolen_time = std::chrono::nanoseconds{turns.stolen};
+    figures.switches = turns.turns;
+    figures.exits = 0;
+    for (const auto& processor : processors_) *figures.exits += processor->exits();
+    figures.touched = memory_->resident();
+    return figures;
+}
 
 Statistics Machine::statistics() const {
     Statistics all = statistics_of(*processors_[0], clock_.hz());

@@ -24,6 +24,7 @@
 #include "mmu/mmu.hpp"
 #include "schedule/scheduler.hpp"
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -68,6 +69,7 @@ public:
     }
     bool is_ready() const noexcept override;
     std::string status() const;  // a line; while it does not execute, or by the thread that does
+    std::uint64_t exits() const { return exits_.load(std::memory_order_relaxed); }  // any thread
 
     // Under the board's lock.
     void request(std::uint32_t attention) {
@@ -136,6 +138,7 @@ private:
     std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
     Figures figures_;
     std::chrono::steady_clock::time_point waits_since_;
+    std::atomic<std::uint64_t> exits_{0};  // written by the thread that executes
     bool dead_reported_ = false;
 };
 

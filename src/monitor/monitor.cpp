@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "monitor.hpp"
 
+#include "base/log.hpp"
 #include "machine/console.hpp"
 #include "machine/event_loop.hpp"
 #include "machine/signals.hpp"
 #include "machine/terminal.hpp"
+#include "monitor/control/directory.hpp"
+#include "monitor/control/server.hpp"
 #include "monitor/shared_terminal.hpp"
 #include "monitor/tenant.hpp"
 
@@ -47,12 +50,29 @@ public:
           tenants_{std::move(tenants)} {
         loop_.watch(signals_.get(), [this] { on_signal(); });
         if (terminal_) share_terminal();
-        for (auto& tenant : tenants_)
-            tenant->console().on_command([this](Escape::Command command) { on_command(command); });
+        for (unsigned number = 0; number < tenants_.size(); ++number) {
+            Console& console = tenants_[number]->console();
+            console.on_command([this](Escape::Command command) { on_command(command); });
+            console.on_room([this, number] { on_room(number); });
+        }
     }
     Monitor(const Monitor&) = delete;
     Monitor& operator=(const Monitor&) = delete;
     ~Monitor() { loop_.forget(signals_.get()); }
+
+    Result<void> open_control(const std::string& path) {
+        if (path == "none") return {};
+        auto own = path.empty() ? control::own_socket() : path;
+        auto server = own ? control::Server::open(*own, loop_, tenants_) : own.error();
+        if (server) {
+            server_ = *std::move(server);
+        } else if (path.empty()) {
+            log(LogLevel::Info, "no control socket: {}", server.error().message);
+        } else {
+            return server.error();
+        }
+        return {};
+    }
 
     Result<MonitorReport> to_end() {
         for (auto& tenant : tenants_) {
@@ -74,13 +94,17 @@ private:
             return tenants_[number]->console().type(typed);
         });
         terminal_->on_command([this](Escape::Command command) { on_command(command); });
-        for (unsigned number = 0; number < tenants_.size(); ++number)
-            tenants_[number]->console().on_room([this, number] { terminal_->has_room(number); });
+    }
+
+    void on_room(unsigned number) {
+        if (terminal_) terminal_->has_room(number);
+        if (server_) server_->has_room(*tenants_[number]);
     }
 
     void on_end(const Tenant& tenant) {
         if (several()) Console::notice(fmt::format("{}: {}", tenant.name(), text_of(tenant.outcome())));
         if (auto number = alone(); number && tenants_[*number].get() == &tenant) terminal_->show_all();
+        if (server_) server_->ended(tenant);
         auto ended = [](const auto& each) { return each->state() == Tenant::State::Ended; };
         if (std::ranges::all_of(tenants_, ended)) loop_.stop();
     }
@@ -159,6 +183,7 @@ private:
     HostClock clock_;
     std::unique_ptr<SharedTerminal> terminal_;
     Tenants tenants_;
+    std::unique_ptr<control::Server> server_;
     bool stopping_ = false;
     SteadyClock::time_point stopping_since_;
     MonitorReport report_;
@@ -211,6 +236,7 @@ Result<MonitorReport> run_machines(MonitorOptions options) {
         if (auto opened = tenant.open_console(terminal, number); !opened) return opened.error();
     }
     Monitor monitor{**loop, **scheduler, *std::move(signal_fd), std::move(tenants), *std::move(shared)};
+    if (auto opened = monitor.open_control(options.control); !opened) return opened.error();
     return monitor.to_end();
 }
 

@@ -11,10 +11,16 @@
 #include "base/result.hpp"
 #include "monitor/reports.hpp"
 
+#include <string>
+#include <vector>
+
 namespace undercroft {
 
 struct MonitorOptions {
     std::vector<TenantOptions> machines;  // one at least, of different names
+    // The control socket's path; "none"; or empty: in this user's folder (control/directory.hpp), if
+    // possible.
+    std::string control;
 };
 
 // Blocks nearly all signals for good: call it before there are other threads, from a program that exits

@@ -89,7 +89,10 @@ Result<void> Tenant::open_console(SharedTerminal* terminal, unsigned number) {
     console_->on_input([this] {
         if (machine_) machine_->input_arrived();
     });
-    if (log_) console_->output().on_output([this](std::span<const std::byte> bytes) { log_->add(bytes); });
+    console_->output().on_output([this](std::span<const std::byte> bytes) {
+        tap_.add(bytes);
+        if (log_) log_->add(bytes);
+    });
     console_->output().on_failure([this](Error error) {
         std::lock_guard lock{mutex_};
         console_failure_ = std::move(error);
@@ -104,6 +107,7 @@ Result<void> Tenant::start(Scheduler& scheduler, const Clock& clock, std::functi
     if (options_.machine.engine.kind == EngineKind::Lockstep)
         clock_ = &slow_clock_.emplace(clock, lockstep_slowness);
     on_end_ = std::move(on_end);
+    started_at_ = SteadyClock::now();
     return run();
 }
 
@@ -149,11 +153,12 @@ void Tenant::on_loaded() {
 }
 
 void Tenant::end() {
-    ended_ = true;
+    ended_at_ = SteadyClock::now();
     console_->output().flush();
     if (machine_) {
         report_.engine_failure = machine_->engine_failure();
         report_.statistics = machine_->statistics();
+        last_figures_ = machine_->figures();
         machine_.reset();
     }
     on_end_();
@@ -172,10 +177,14 @@ TenantReport Tenant::report() {
 }
 
 Tenant::State Tenant::state() const {
-    if (ended_) return State::Ended;
+    if (ended_at_) return State::Ended;
     if (paused_) return State::Paused;
     return machine_ ? State::Running : State::Loading;
 }
+
+std::chrono::nanoseconds Tenant::up() const { return ended_at_.value_or(SteadyClock::now()) - started_at_; }
+
+MachineFigures Tenant::figures() const { return machine_ ? machine_->figures() : last_figures_; }
 
 void Tenant::stop() {
     stopping_ = true;

@@ -10,6 +10,7 @@
 #include "base/clock.hpp"
 #include "base/result.hpp"
 #include "machine/machine.hpp"
+#include "monitor/console_tap.hpp"
 #include "monitor/output_log.hpp"
 #include "monitor/reports.hpp"
 #include "monitor/shared_terminal.hpp"
@@ -47,6 +48,9 @@ public:
     State state() const;
     Outcome outcome() const { return report_.outcome; }  // after the end
     Console& console() { return *console_; }
+    ConsoleTap& tap() { return tap_; }
+    std::chrono::nanoseconds up() const;  // since its start; stands still after the end
+    MachineFigures figures() const;       // of this boot, or the last one
 
     void stop();
     void pause();
@@ -81,15 +85,18 @@ private:
     std::function<void()> on_end_;
     std::optional<Result<GuestImage>> image_;  // by load() or the loader, until the machine takes it
     std::optional<OutputLog> log_;             // under the lock of the console's output
+    ConsoleTap tap_;
     std::unique_ptr<Console> console_;
     std::unique_ptr<Machine> machine_;
     std::thread loader_;
 
     bool stopping_ = false;
     bool paused_ = false;
-    bool ended_ = false;
+    std::chrono::steady_clock::time_point started_at_;
+    std::optional<std::chrono::steady_clock::time_point> ended_at_;
     StatisticsSection start_;  // how long which part of the start took
     TenantReport report_;
+    MachineFigures last_figures_;
     std::mutex mutex_;  // protects what follows: written under the console's lock, on any thread
     std::optional<Error> console_failure_;
 };
