@@ -21,6 +21,8 @@ public:
     }
     void touch(std::uint64_t address) {
         Translation out;
+        // Gets a frame: reads of a page without one are not kept.
+        ASSERT_NE(memory->writable(GuestPhysical{address}), nullptr);
         ASSERT_TRUE(mmu.translate(GuestVirtual{address}, Access::Read, vcpu.system_access_mode(), out, trap));
         ASSERT_TRUE(cached(address));
     }
