@@ -63,6 +63,7 @@ Outcome gather(Context& context) {
     unsigned count = instruction.vector_size / std::max(index_size, element_size);
     std::uint64_t base = effective_address(context);
     AlignmentUnchecked unchecked{context.vcpu};
+    bool loaded = false;
     for (unsigned i = 0; i < count; i++) {
         if ((mask.element(i, element_size) >> (8 * element_size - 1)) == 0) {
             mask.set_element(i, element_size, 0);  // progress, too
@@ -71,7 +72,13 @@ Outcome gather(Context& context) {
         std::uint64_t index = sign_extend(indices.element(i, index_size), index_size) * form.scale;
         std::uint64_t offset = (base + index) & mask_of_size(form.address_size);
         std::uint64_t value = 0;
-        if (!read_segment(context, form.segment, offset, element_size, value)) return Outcome::Fault;
+        if (!read_segment(context, form.segment, offset, element_size, value)) {
+            // Debug traps of what was loaded come first, and then the instruction begins again. (SDM vol. 2,
+            // VGATHER)
+            bool traps = (context.vcpu.system_flags & RFLAGS::TF) != 0 || context.breakpoints != 0;
+            return loaded && traps ? Outcome::Again : Outcome::Fault;
+        }
+        loaded = true;
         target.set_element(i, element_size, value);
         mask.set_element(i, element_size, 0);
     }
