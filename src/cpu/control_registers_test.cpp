@@ -19,7 +19,9 @@ public:
     bool cached(std::uint64_t address) {
         return vcpu.tlb.entry(vcpu.system_access_mode(), address).read_tag == address;
     }
+    // The software TLB holds pages with a frame of their own.
     void touch(std::uint64_t address) {
+        memory->writable(GuestPhysical{address});
         Translation out;
         // Gets a frame: reads of a page without one are not kept.
         ASSERT_NE(memory->writable(GuestPhysical{address}), nullptr);
