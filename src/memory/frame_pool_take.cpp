@@ -20,7 +20,8 @@ void FramePool::take(FrameBatch& batch) noexcept {
     in_use_ += batch.count;
     lock_.unlock();
     // An older host, or one without memory: each frame is backed when it is touched, or that fails.
-    if (batch.zero) madvise(host(batch.frames[0]), std::uint64_t{batch.count} << 12, MADV_POPULATE_WRITE);
+    if (batch.zero)
+        madvise(host(batch.frames[batch.count - 1]), std::uint64_t{batch.count} << 12, MADV_POPULATE_WRITE);
 }
 
 void FramePool::take_used(FrameBatch& batch) noexcept {
@@ -31,7 +32,8 @@ void FramePool::take_used(FrameBatch& batch) noexcept {
     }
 }
 
-// Neighbours.
+// Neighbours, the lowest last: that is the first to be used, and a guest that writes page after page gets
+// frame after frame, which makes one piece for devices.
 void FramePool::take_fresh(FrameBatch& batch) noexcept {
     batch.zero = true;
     std::uint64_t first = fresh_;
@@ -46,7 +48,7 @@ void FramePool::take_fresh(FrameBatch& batch) noexcept {
         run.count -= batch.count;
         if (run.count == 0) runs_.pop_back();
     }
-    for (unsigned n = 0; n < batch.count; ++n) batch.frames[n] = MachineFrame{first + n};
+    for (unsigned n = 0; n < batch.count; ++n) batch.frames[batch.count - 1 - n] = MachineFrame{first + n};
 }
 
 void FramePool::give_back(MachineFrame frame) noexcept {

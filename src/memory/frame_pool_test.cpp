@@ -41,7 +41,7 @@ TEST(FramePool, HandsOutZeroedNeighboursOnce) {
             ASSERT_TRUE(is_zero(pool->host(batch.frames[i])));
             std::memset(pool->host(batch.frames[i]), 0xaa, 4096);
         }
-        EXPECT_EQ(number(batch.frames[15]) - number(batch.frames[0]), 15u);
+        EXPECT_EQ(number(batch.frames[0]) - number(batch.frames[15]), 15u);
     }
     EXPECT_EQ(pool->in_use(), 1600u);
 }
