@@ -69,6 +69,7 @@ TEST_F(BadInput, Options) {
     expect_refused("run --kernel x --log loud", "log level 'loud'");
     expect_refused("run --kernel x --memory lots", "memory 'lots'");
     expect_refused("run --kernel x --cpus 0", "--cpus 0: not from 1 to 64");
+    expect_refused("run --kernel x --processors 0", "--processors 0: not from 1 to 1024");
     expect_refused("run --kernel x --cpus 65", "--cpus 65: not from 1 to 64");
     expect_refused("run --kernel x --cpus two", "--cpus");
     expect_refused("run --kernel x --cpus 2 --engine lockstep",

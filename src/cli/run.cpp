@@ -61,6 +61,8 @@ int severity(int status) {
     }
 }
 
+constexpr unsigned most_host_processors = 1024;
+
 Result<TenantOptions> machine_of(const RunArguments& arguments) {
     TenantOptions options;
     if (arguments.kernel.empty()) return Error{"no kernel: give one with --kernel FILE"};
@@ -154,6 +156,11 @@ void add_run(CLI::App& app, RunArguments& arguments, std::function<void()> chose
             "where the control socket is made, or none; without it, where\n'undercroft ps' and the like "
             "look")
         ->type_name("PATH");
+    verb->add_option(
+            "--processors", arguments.host_processors,
+            "threads of the host on which the virtual processors of all machines\ntake turns; without it, as "
+            "many as the host has processors")
+        ->type_name("N");
     verb->add_option("--log", arguments.log, "error, warn, info, debug or trace")
         ->type_name("LEVEL")
         ->capture_default_str();
@@ -172,6 +179,12 @@ void add_run(CLI::App& app, RunArguments& arguments, std::function<void()> chose
 Result<MonitorOptions> options_of(const RunArguments& arguments) {
     MonitorOptions options;
     options.control = arguments.control;
+    if (arguments.host_processors) {
+        options.processors = *arguments.host_processors;
+        if (options.processors < 1 || options.processors > most_host_processors)
+            return Error{
+                fmt::format("--processors {}: not from 1 to {}", options.processors, most_host_processors)};
+    }
     if (arguments.files.empty()) {
         auto machine = machine_of(arguments);
         if (!machine) return machine.error();

@@ -6,6 +6,7 @@
 #include "monitor/monitor.hpp"
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,7 @@ struct RunArguments {
     std::uint64_t lockstep_every = 0;
     std::string console = "stdio";
     std::string control;
+    std::optional<unsigned> host_processors;
     std::string log = "warn";
     bool reboot = false;
     bool statistics = false;

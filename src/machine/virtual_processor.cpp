@@ -86,6 +86,7 @@ TurnResult VirtualProcessor::run() {
 // False: it still waits for the console.
 bool VirtualProcessor::begin_turn() {
     if (console_full_ && !is_ready()) return false;
+    if (!waits_) return true;
     if (halted_) figures_.idle += SteadyClock::now() - waits_since_;
     std::lock_guard lock{board_.lock()};
     if (halted_) timer_.resume();

@@ -10,6 +10,7 @@
 
 #include "base/result.hpp"
 #include "monitor/reports.hpp"
+#include "schedule/scheduler.hpp"
 
 #include <string>
 #include <vector>
@@ -21,6 +22,7 @@ struct MonitorOptions {
     // The control socket's path; "none"; or empty: in this user's folder (control/directory.hpp), if
     // possible.
     std::string control;
+    unsigned processors = host_processors();  // threads of the host that run vCPUs, at most
 };
 
 // Blocks nearly all signals for good: call it before there are other threads, from a program that exits
