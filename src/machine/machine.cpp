@@ -116,13 +116,14 @@ void Machine::stop() {
     resume();
 }
 
-void Machine::show_status() {
+void Machine::show_status(std::string whose) {
     std::lock_guard pausing{pausing_};
     if (paused_) {
-        for (const auto& processor : processors_) Console::notice(processor->status());
+        for (const auto& processor : processors_) Console::notice(whose + processor->status());
         return;
     }
     std::lock_guard lock{board_.lock()};
+    status_prefix_ = std::move(whose);
     for (unsigned n = 0; n < processors(); ++n) status_wanted_ |= 1ull << n;
     interrupt_all();
 }
@@ -152,8 +153,9 @@ bool Machine::has_ended(unsigned processor) {
     std::unique_lock lock{board_.lock()};
     if ((status_wanted_ & bit) != 0) {
         status_wanted_ &= ~bit;
+        std::string whose = status_prefix_;
         lock.unlock();
-        Console::notice(processors_[processor]->status());
+        Console::notice(whose + processors_[processor]->status());
         lock.lock();
     }
     if (!outcome_) return false;

@@ -60,8 +60,9 @@ public:
     void start(std::function<void()> on_end);
 
     // Any thread, without the board's lock.
-    void stop();           // it ends soon
-    void show_status();    // prints a line for each vCPU on the console's side
+    void stop();  // it ends soon
+    // Prints a line for each vCPU on the console's side, which begins with `whose`.
+    void show_status(std::string whose);
     void input_arrived();  // the console has something for the guest
 
     // Any thread. A paused guest executes nothing, and its clocks go on; one that does not run yet begins
@@ -105,7 +106,8 @@ private:
 
     std::optional<Outcome> outcome_;   // under the board's lock, like the next
     std::uint64_t status_wanted_ = 0;  // a bit for each vCPU that has not printed its line yet
-    unsigned running_ = 0;             // vCPUs that have not ended
+    std::string status_prefix_;
+    unsigned running_ = 0;  // vCPUs that have not ended
     std::function<void()> on_end_;
     std::mutex pausing_;  // protects the next; the outermost lock
     bool paused_ = false;

@@ -18,7 +18,7 @@ TEST_F(Pause, StopsAGuestThatGoesOnAfterwards) {
     for (int round = 0; round < 20; ++round) {
         machine.pause();
         std::uint64_t before = counts.data();
-        if (round == 0) machine.show_status();
+        if (round == 0) machine.show_status("");
         for (int i = 0; i < 100; ++i) std::this_thread::yield();
         EXPECT_EQ(counts.data(), before);
         EXPECT_FALSE(counts.has_ended());

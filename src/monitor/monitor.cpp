@@ -148,7 +148,8 @@ private:
                 break;
             case Escape::Kind::Status:
                 for (unsigned number = 0; number < tenants_.size(); ++number) {
-                    if (alone().value_or(number) == number) tenants_[number]->show_status();
+                    if (alone().value_or(number) != number) continue;
+                    tenants_[number]->show_status(several() ? tenants_[number]->name() + ": " : "");
                 }
                 break;
             case Escape::Kind::Help: help(); break;

@@ -11,7 +11,7 @@ namespace undercroft {
 
 class RecentOutput {
 public:
-    static constexpr std::size_t capacity = 8 * 1024;
+    static constexpr std::size_t capacity = 4 * 1024;
 
     void add(std::span<const std::byte> bytes);
     // From the beginning of a line, unless there is none.

@@ -202,8 +202,8 @@ void Tenant::resume() {
     if (machine_) machine_->resume();
 }
 
-void Tenant::show_status() {
-    if (machine_) machine_->show_status();
+void Tenant::show_status(std::string whose) {
+    if (machine_) machine_->show_status(std::move(whose));
 }
 
 }  // namespace undercroft

@@ -55,7 +55,7 @@ public:
     void stop();
     void pause();
     void resume();
-    void show_status();
+    void show_status(std::string whose);
 
     // After the end: waits, at most for a second, until the console's other end has taken all.
     TenantReport report();

@@ -15,6 +15,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 
 namespace undercroft {
 
@@ -140,6 +141,16 @@ const std::string& GuestProcess::errors() {
         if (got <= 0) return errors_;
         errors_.append(bytes.data(), static_cast<std::size_t>(got));
     }
+}
+
+double GuestProcess::least_processor_use(double seconds, double enough, std::string_view text) {
+    double least = std::numeric_limits<double>::infinity();
+    for (int window = 0; window < 4 && least >= enough; ++window) {
+        double before = processor_seconds();
+        if (wait_for(text, seconds)) break;
+        least = std::min(least, (processor_seconds() - before) / seconds);
+    }
+    return least;
 }
 
 double GuestProcess::processor_seconds() const {

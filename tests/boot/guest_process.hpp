@@ -42,6 +42,9 @@ public:
 
     // Processor time of all threads so far, in seconds.
     double processor_seconds() const;
+    // The least use of one processor in up to four windows, until one is below `enough`, in each of which
+    // `text` does not come. Another process on the host can make a window's use larger, never smaller.
+    double least_processor_use(double seconds, double enough, std::string_view text);
 
 private:
     bool pump(int timeout_ms);  // false at the end of output
