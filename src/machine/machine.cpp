@@ -48,6 +48,7 @@ Machine::Machine(GuestImage image, unsigned processors, ShareOptions share, cons
       clock_{ground.clock},
       console_{ground.console},
       scheduler_{ground.scheduler},
+      sharing_{ground.sharing},
       share_{share},
       memory_{std::move(image.memory)},
       exchange_{processors > 1 || !ground.disks.empty()
@@ -67,6 +68,7 @@ Machine::Machine(GuestImage image, unsigned processors, ShareOptions share, cons
 }
 
 Machine::~Machine() {
+    if (sharing_ != nullptr) sharing_->remove(*this);
     for (const auto& processor : processors_) {
         scheduler_.remove(*processor);
         loop_.forget(processor->alarm_fd());
@@ -77,6 +79,7 @@ Machine::~Machine() {
 void Machine::start(std::function<void()> on_end) {
     on_end_ = std::move(on_end);
     running_ = processors();
+    if (sharing_ != nullptr) sharing_->add(*this);
     for (const auto& processor : processors_) scheduler_.wake(*processor);
 }
 
@@ -141,6 +144,21 @@ void Machine::resume() {
 bool Machine::is_paused() {
     std::lock_guard pausing{pausing_};
     return paused_;
+}
+
+bool Machine::hold() {
+    scheduler_.hold(share_);
+    if (!memory_->requests().try_lock()) {
+        scheduler_.release(share_);
+        return false;
+    }
+    for (const auto& processor : processors_) processor->forget_frames();
+    return true;
+}
+
+void Machine::release() {
+    memory_->requests().unlock();
+    scheduler_.release(share_);
 }
 
 void Machine::input_arrived() {

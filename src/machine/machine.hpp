@@ -19,6 +19,7 @@
 #include "machine/statistics.hpp"
 #include "machine/virtual_processor.hpp"
 #include "memory/guest_memory.hpp"
+#include "memory/page_sharing.hpp"
 #include "mmu/code_exchange.hpp"
 #include "schedule/scheduler.hpp"
 
@@ -34,7 +35,7 @@ namespace undercroft {
 
 enum class Outcome : std::uint8_t { PoweredOff, Reset, TripleFault, Stopped, EnginesDiffer };
 
-class Machine {
+class Machine final : private MemoryTenant {
 public:
     using Disks = std::vector<std::unique_ptr<Disk>>;
 
@@ -45,6 +46,7 @@ public:
         EventLoop& loop;
         const Clock& clock;
         Scheduler& scheduler;
+        PageSharing* sharing = nullptr;  // looks through its memory; null: nobody does
     };
 
     static Result<std::unique_ptr<Machine>> create(GuestImage image, const EngineChoice& engine,
@@ -82,6 +84,14 @@ public:
 private:
     Machine(GuestImage image, unsigned processors, ShareOptions share, const Ground& ground);
 
+    // Of the MemoryTenant.
+    GuestMemory& guest_memory() noexcept override { return *memory_; }
+    bool hold() override;
+    void release() override;
+    std::chrono::nanoseconds ran() const override {
+        return std::chrono::nanoseconds{scheduler_.figures(share_).ran};
+    }
+
     Board::Outputs board_outputs();
     void end(Outcome outcome);  // under the lock: the first one counts
     void failed(Exit exit);
@@ -92,6 +102,7 @@ private:
     const Clock& clock_;
     Console& console_;
     Scheduler& scheduler_;
+    PageSharing* sharing_;
     Share share_;
     std::unique_ptr<GuestMemory> memory_;
     std::unique_ptr<CodeExchange> exchange_;  // if others than one vCPU write memory

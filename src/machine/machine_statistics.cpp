@@ -128,7 +128,10 @@ MachineFigures Machine::figures() const {
     figures.switches = turns.turns;
     figures.exits = 0;
     for (const auto& processor : processors_) *figures.exits += processor->exits();
-    figures.touched = memory_->resident();
+    MemoryFigures pages = memory_->figures();
+    figures.touched = (pages.own + pages.shared) << 12;
+    figures.shared = pages.shared << 12;
+    figures.zero = pages.zero << 12;
     return figures;
 }
 
@@ -144,13 +147,17 @@ Statistics Machine::statistics() const {
         for (std::size_t section = 0; section < all.size(); ++section) add(all[section], more[section]);
     }
     if (processors() > 1) all.insert(all.begin() + 1, std::move(each));
-    std::uint64_t touched = memory_->resident();
+    MemoryFigures figures = memory_->figures();
+    std::uint64_t frames = memory_->pool().in_use() << 12;
     std::uint64_t resident = resident_bytes();
     all.push_back({"memory",
                    {{"guest", memory_->size(), "bytes"},
-                    {"guest touched", touched, "bytes"},
+                    {"guest touched", (figures.own + figures.shared) << 12, "bytes"},
+                    {"- shared", figures.shared << 12, "bytes"},
+                    {"zero again", figures.zero << 12, "bytes"},
+                    {"frames of all machines", frames, "bytes"},
                     {"resident", resident, "bytes"},
-                    {"overhead", resident > touched ? resident - touched : 0, "bytes"},
+                    {"overhead", resident > frames ? resident - frames : 0, "bytes"},
                     {"peak resident", peak_resident_bytes(), "bytes"}}});
     return all;
 }

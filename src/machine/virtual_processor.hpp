@@ -71,6 +71,9 @@ public:
     std::string status() const;  // a line; while it does not execute, or by the thread that does
     std::uint64_t exits() const { return exits_.load(std::memory_order_relaxed); }  // any thread
 
+    // While it does not execute, by whoever sees to that.
+    void forget_frames() noexcept { mmu_.forget_frames(); }
+
     // Under the board's lock.
     void request(std::uint32_t attention) {
         vcpu_->request(attention);

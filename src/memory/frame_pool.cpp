@@ -93,16 +93,37 @@ std::optional<MachineFrame> FramePool::take_run(std::uint64_t count, std::uint64
 }
 
 void FramePool::give_back(std::vector<MachineFrame> frames) {
+    return_to_host(frames);
+    std::lock_guard lock{lock_};
+    in_use_ -= frames.size();
+}
+
+std::uint64_t FramePool::trim(std::uint64_t keep, std::uint64_t most) {
+    std::vector<MachineFrame> frames;
+    frames.reserve(most);
+    {
+        std::lock_guard lock{lock_};
+        while (frames.size() < most && used_.count > keep) frames.push_back(MachineFrame{take_first(used_)});
+    }
+    return_to_host(frames);
+    return frames.size();
+}
+
+void FramePool::return_to_host(std::vector<MachineFrame>& frames) {
     std::sort(frames.begin(), frames.end());
     for (std::size_t done = 0; done < frames.size();) {
         std::size_t end = done + 1;
         auto first = static_cast<std::uint64_t>(frames[done]);
         while (end < frames.size() && static_cast<std::uint64_t>(frames[end]) == first + (end - done)) ++end;
-        std::uint64_t bytes = (end - done) << 12;
-        if (madvise(host(frames[done]), bytes, MADV_DONTNEED) != 0) std::memset(host(frames[done]), 0, bytes);
+        std::uint64_t count = end - done;
+        if (madvise(host(frames[done]), count << 12, MADV_DONTNEED) != 0)
+            std::memset(host(frames[done]), 0, count << 12);
         std::lock_guard lock{lock_};
-        add_run({first, end - done});
-        in_use_ -= end - done;
+        if (count >= FrameBatch::most) {
+            add_run({first, count});
+        } else {
+            for (std::uint64_t frame = first; frame < first + count; ++frame) add_to(empty_, frame);
+        }
         done = end;
     }
 }
@@ -122,6 +143,31 @@ void FramePool::add_run(Run run) {
     } else {
         runs_.insert(next, run);
     }
+}
+
+void FramePool::begin_to_share(MachineFrame frame) noexcept {
+    std::lock_guard lock{lock_};
+    link(static_cast<std::uint64_t>(frame)) = 1;
+}
+
+void FramePool::join(MachineFrame frame) noexcept {
+    std::lock_guard lock{lock_};
+    ++link(static_cast<std::uint64_t>(frame));
+}
+
+void FramePool::leave(MachineFrame frame) noexcept {
+    {
+        std::lock_guard lock{lock_};
+        std::uint32_t& count = link(static_cast<std::uint64_t>(frame));
+        CHECK(count != 0, "a sharer that was not counted");
+        if (--count != 0) return;
+    }
+    give_back(frame);
+}
+
+std::uint32_t FramePool::sharers(MachineFrame frame) const noexcept {
+    std::lock_guard lock{lock_};
+    return link(static_cast<std::uint64_t>(frame));
 }
 
 std::uint64_t FramePool::in_use() const noexcept {

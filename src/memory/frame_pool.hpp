@@ -65,6 +65,17 @@ public:
     std::optional<MachineFrame> take_run(std::uint64_t count, std::uint64_t offset);
     // Many at once, in any order. Their memory goes back to the host.
     void give_back(std::vector<MachineFrame> frames);
+    // Lets the host have the memory of frames that were given back one by one: all but `keep` of them, at
+    // most `most` at a time. Returns how many. (Of a large page that is only partly in use, the host takes
+    // the rest when it needs memory.)
+    std::uint64_t trim(std::uint64_t keep, std::uint64_t most);
+
+    // A frame that pages share: how many, and one more or fewer; the last one gives it back. It is in use, as
+    // the caller knows.
+    void begin_to_share(MachineFrame frame) noexcept;  // one
+    void join(MachineFrame frame) noexcept;
+    void leave(MachineFrame frame) noexcept;
+    std::uint32_t sharers(MachineFrame frame) const noexcept;
 
     // Frames that machines have now, with those in their stashes.
     std::uint64_t in_use() const noexcept;
@@ -74,27 +85,43 @@ private:
         std::uint64_t first;
         std::uint64_t count;
     };
+    // Linked by `links_`.
+    struct List {
+        std::uint64_t first = 0;  // zero: none
+        std::uint64_t count = 0;
+    };
     static constexpr std::uint64_t large_page = std::uint64_t{2} << 20;
     static constexpr std::uint64_t first_frame =
         large_page >> 12;  // the first large page has the two special ones
 
     FramePool(Reservation space, Reservation links);
-    void take_used(FrameBatch& batch) noexcept;
-    void take_fresh(FrameBatch& batch) noexcept;
+    void take_from(List& list, FrameBatch& batch) noexcept;
+    void take_neighbours(FrameBatch& batch) noexcept;
+    void add_to(List& list, std::uint64_t frame) noexcept {
+        link(frame) = static_cast<std::uint32_t>(list.first);
+        list = {frame, list.count + 1};
+    }
+    std::uint64_t take_first(List& list) noexcept {
+        std::uint64_t frame = list.first;
+        list = {link(frame), list.count - 1};
+        return frame;
+    }
     void add_run(Run run);
-    std::uint32_t& link(std::uint64_t frame) noexcept {
+    void return_to_host(std::vector<MachineFrame>& frames);
+    std::uint32_t& link(std::uint64_t frame) const noexcept {
         return reinterpret_cast<std::uint32_t*>(links_.data())[frame];
     }
 
     Reservation space_;
-    Reservation links_;      // a word per frame: the next one on the list of used frames
+    Reservation links_;      // a word per frame: the next one on the list of used frames, or its sharers
     std::uint64_t end_;      // of the frames
     mutable SpinLock lock_;  // of everything below; innermost
     std::uint64_t promised_ = 0;
     std::uint64_t in_use_ = 0;
-    std::uint64_t used_ = 0;             // given back, holding anything: the first of the list; zero: none
+    List used_;                          // given back, holding anything
+    List empty_;                         // given back, and not backed by the host
+    std::vector<Run> runs_;              // the same, many together; sorted
     std::uint64_t fresh_ = first_frame;  // it and all above were never taken
-    std::vector<Run> runs_;              // given back and not backed by the host, sorted
 };
 
 }  // namespace undercroft

@@ -13,29 +13,27 @@ namespace undercroft {
 void FramePool::take(FrameBatch& batch) noexcept {
     batch.count = 0;
     lock_.lock();
-    if (used_ != 0)
-        take_used(batch);
+    batch.zero = used_.count == 0;
+    bool neighbours = batch.zero && empty_.count == 0;
+    if (neighbours)
+        take_neighbours(batch);
     else
-        take_fresh(batch);
+        take_from(batch.zero ? empty_ : used_, batch);
     in_use_ += batch.count;
     lock_.unlock();
     // An older host, or one without memory: each frame is backed when it is touched, or that fails.
-    if (batch.zero)
+    if (neighbours)
         madvise(host(batch.frames[batch.count - 1]), std::uint64_t{batch.count} << 12, MADV_POPULATE_WRITE);
 }
 
-void FramePool::take_used(FrameBatch& batch) noexcept {
-    batch.zero = false;
-    while (batch.count < FrameBatch::most && used_ != 0) {
-        batch.frames[batch.count++] = MachineFrame{used_};
-        used_ = link(used_);
-    }
+void FramePool::take_from(List& list, FrameBatch& batch) noexcept {
+    while (batch.count < FrameBatch::most && list.count != 0)
+        batch.frames[batch.count++] = MachineFrame{take_first(list)};
 }
 
 // Neighbours, the lowest last: that is the first to be used, and a guest that writes page after page gets
 // frame after frame, which makes one piece for devices.
-void FramePool::take_fresh(FrameBatch& batch) noexcept {
-    batch.zero = true;
+void FramePool::take_neighbours(FrameBatch& batch) noexcept {
     std::uint64_t first = fresh_;
     if (runs_.empty()) {
         batch.count = FrameBatch::most;
@@ -53,8 +51,7 @@ void FramePool::take_fresh(FrameBatch& batch) noexcept {
 
 void FramePool::give_back(MachineFrame frame) noexcept {
     lock_.lock();
-    link(static_cast<std::uint64_t>(frame)) = static_cast<std::uint32_t>(used_);
-    used_ = static_cast<std::uint64_t>(frame);
+    add_to(used_, static_cast<std::uint64_t>(frame));
     --in_use_;
     lock_.unlock();
 }

@@ -37,7 +37,7 @@ void check_regions(const std::vector<MemoryRegion>& regions) {
 
 // Calls piece(address, bytes done, bytes now) for each page of a range.
 template <class Piece>
-void for_each_page(GuestPhysical start, std::uint64_t size, Piece piece) {
+void for_each_piece(GuestPhysical start, std::uint64_t size, Piece piece) {
     for (std::uint64_t done = 0; done < size;) {
         GuestPhysical at = start + done;
         std::uint64_t now = std::min(size - done, page_size - at.page_offset());
@@ -48,8 +48,8 @@ void for_each_page(GuestPhysical start, std::uint64_t size, Piece piece) {
 
 bool all_ram(const GuestMemory& memory, GuestPhysical start, std::uint64_t size) {
     bool all = true;
-    for_each_page(start, size,
-                  [&](GuestPhysical at, std::uint64_t, std::uint64_t) { all &= memory.is_ram(at); });
+    for_each_piece(start, size,
+                   [&](GuestPhysical at, std::uint64_t, std::uint64_t) { all &= memory.is_ram(at); });
     return all;
 }
 
@@ -77,7 +77,9 @@ Result<std::unique_ptr<GuestMemory>> GuestMemory::create(std::vector<MemoryRegio
     if (!memory->pool_->promise(frames)) return cannot_reserve(bytes, "all machines together have too much");
     memory->promised_ = frames;
     memory->pmap_ = PhysicalMap{limit};
-    if (!memory->pmap_.valid()) return cannot_reserve(bytes, "no memory for the table of frames");
+    memory->left_ = Reservation{frames * sizeof(std::uint32_t)};
+    if (!memory->pmap_.valid() || !memory->left_)
+        return cannot_reserve(bytes, "no memory for the table of frames");
     return memory;
 }
 
@@ -87,14 +89,18 @@ GuestMemory::~GuestMemory() {
 
 void GuestMemory::give_frames_back() {
     std::vector<MachineFrame> frames{stash_.frames.begin(), stash_.frames.begin() + stash_.count};
-    for_each_resident_page([&](std::uint64_t pfn) { frames.push_back(pmap_.entry(pfn).frame()); });
+    leave_shared_frames();
+    for_each_page([&](std::uint64_t, PmapEntry entry) {
+        if (entry.is_private()) frames.push_back(entry.frame());
+        if (entry.is_shared()) pool_->leave(entry.frame());
+    });
     pool_->give_back(std::move(frames));
     pool_->release_promise(promised_);
 }
 
 bool GuestMemory::read(GuestPhysical from, std::span<std::byte> to) const {
     if (!all_ram(*this, from, to.size())) return false;
-    for_each_page(from, to.size(), [&](GuestPhysical at, std::uint64_t done, std::uint64_t now) {
+    for_each_piece(from, to.size(), [&](GuestPhysical at, std::uint64_t done, std::uint64_t now) {
         std::memcpy(to.data() + done, readable(at), now);
     });
     return true;
@@ -102,7 +108,7 @@ bool GuestMemory::read(GuestPhysical from, std::span<std::byte> to) const {
 
 bool GuestMemory::write(GuestPhysical to, std::span<const std::byte> from) {
     if (!all_ram(*this, to, from.size())) return false;
-    for_each_page(to, from.size(), [&](GuestPhysical at, std::uint64_t done, std::uint64_t now) {
+    for_each_piece(to, from.size(), [&](GuestPhysical at, std::uint64_t done, std::uint64_t now) {
         std::memcpy(writable(at), from.data() + done, now);
     });
     return true;
@@ -134,7 +140,7 @@ bool GuestMemory::take_whole_pages(std::uint64_t pfn, std::span<std::byte> from)
         PmapEntry entry = pmap_.entry(pfn + page);
         if (moved) {
             if (entry.is_private()) unused.push_back(entry.frame());
-            pmap_.replace(pfn + page, entry, PmapEntry::own(frame));
+            pmap_.replace(pfn + page, entry, PmapEntry::of(PageState::Private, frame));
         } else {
             unused.push_back(frame);
         }
@@ -152,23 +158,32 @@ std::uint64_t GuestMemory::size() const {
 std::uint64_t GuestMemory::page_limit() const { return pmap_.page_limit(); }
 
 template <class Action>
-void GuestMemory::for_each_resident_page(Action action) const {
+void GuestMemory::for_each_page(Action action) const {
     for (const MemoryRegion& region : regions_) {
         std::uint64_t first = region.start.page();
         for (std::uint64_t pfn = first; pfn < first + (region.size >> 12); ++pfn)
-            if (pmap_.entry(pfn).is_private()) action(pfn);
+            action(pfn, pmap_.entry(pfn));
     }
 }
 
-std::uint64_t GuestMemory::resident() const {
-    std::uint64_t pages = 0;
-    for_each_resident_page([&](std::uint64_t) { ++pages; });
-    return pages << 12;
+MemoryFigures GuestMemory::figures() const {
+    MemoryFigures figures;
+    for_each_page([&](std::uint64_t, PmapEntry entry) {
+        switch (entry.state()) {
+            case PageState::Unbacked: ++figures.unbacked; break;
+            case PageState::Private: ++figures.own; break;
+            case PageState::Zero: ++figures.zero; break;
+            case PageState::Shared: ++figures.shared; break;
+        }
+    });
+    return figures;
 }
 
-std::vector<std::uint64_t> GuestMemory::resident_pages() const {
+std::vector<std::uint64_t> GuestMemory::pages_with_frames() const {
     std::vector<std::uint64_t> pages;
-    for_each_resident_page([&](std::uint64_t pfn) { pages.push_back(pfn); });
+    for_each_page([&](std::uint64_t pfn, PmapEntry entry) {
+        if (entry.is_private() || entry.is_shared()) pages.push_back(pfn);
+    });
     return pages;
 }
 

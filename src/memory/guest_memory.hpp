@@ -4,6 +4,9 @@
 // Regions are RAM; every other guest-physical address is device memory or nothing. A page of RAM has no frame
 // until it is written: until then all of them show one frame of zeroes, which nobody can write.
 //
+// Pages of equal contents may be made to share a frame, of one machine or several (page_sharing.hpp), and
+// pages that have become zero give theirs back.
+//
 // So a page has a place to read and a place to write, which are the same once it has a frame of its own:
 //   readable()  for one look: a page may get another frame as soon as somebody writes it, and who keeps the
 //               address goes on seeing the old contents. It stays readable, never another machine's data,
@@ -25,9 +28,11 @@
 #include "memory/physical_map.hpp"
 #include "x86/address.hpp"
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <shared_mutex>
 #include <span>
 #include <vector>
 
@@ -36,6 +41,14 @@ namespace undercroft {
 struct MemoryRegion {
     GuestPhysical start;
     std::uint64_t size = 0;  // bytes, a multiple of 4096
+};
+
+// Pages of RAM by state.
+struct MemoryFigures {
+    std::uint64_t unbacked = 0;  // never written
+    std::uint64_t zero = 0;      // written once, and zero again
+    std::uint64_t own = 0;       // with a frame of their own
+    std::uint64_t shared = 0;    // with a frame that others show, too
 };
 
 class GuestMemory {
@@ -52,7 +65,7 @@ public:
     // The host address of a byte of RAM, valid to the end of its 4 KiB page; null when it is not RAM.
     const std::byte* readable(GuestPhysical address) const noexcept {
         PmapEntry entry = pmap_.entry(address.page());
-        if (entry.is_private()) [[likely]]
+        if (entry.is_private() || entry.is_shared()) [[likely]]
             return pool_->host(entry.frame()) + address.page_offset();
         return is_ram(address) ? pool_->zero_page() + address.page_offset() : nullptr;
     }
@@ -85,19 +98,40 @@ public:
     bool take(GuestPhysical to, std::span<std::byte> from);
 
     std::span<const MemoryRegion> regions() const { return regions_; }
-    std::uint64_t size() const;                         // bytes of RAM in all regions
-    std::uint64_t page_limit() const;                   // one past the highest RAM page number
-    std::uint64_t resident() const;                     // bytes of RAM that have frames (touched)
-    std::vector<std::uint64_t> resident_pages() const;  // their page numbers
+    std::uint64_t size() const;        // bytes of RAM in all regions
+    std::uint64_t page_limit() const;  // one past the highest RAM page number
+    MemoryFigures figures() const;
+    std::vector<std::uint64_t> pages_with_frames() const;  // their numbers
+    const FramePool& pool() const { return *pool_; }
+    PmapEntry entry(std::uint64_t pfn) const noexcept { return pmap_.entry(pfn); }
+
+    // A write of zeroes to a whole page of RAM: done if the page has no frame of its own, or none any more.
+    // False: it has to be written. For callers as make_private().
+    bool clear(std::uint64_t pfn) noexcept;
+
+    // While nobody executes or keeps an address of a frame (MemoryTenant::hold()). Each says whether it did
+    // it. A page whose own frame is all zeroes gives it back.
+    bool become_zero(std::uint64_t pfn);
+    // A page's own frame is one to be shared from now on.
+    bool become_shared(std::uint64_t pfn);
+    // A page whose own frame has the contents of a shared one shows that one.
+    bool share(std::uint64_t pfn, MachineFrame frame);
+    // Frames that pages no longer share since the last call are not in use by them any more.
+    void leave_shared_frames();
+    bool has_left_shared_frames() const noexcept { return left_count_.load(std::memory_order_relaxed) != 0; }
+    // Held shared by devices while they keep addresses, exclusively by whoever takes frames away.
+    std::shared_mutex& requests() noexcept { return requests_; }
 
 private:
     explicit GuestMemory(std::shared_ptr<FramePool> pool) : pool_{std::move(pool)} {}
     // The page's address, with a frame of its own; null: not RAM.
     std::byte* make_private(std::uint64_t pfn) noexcept;
-    MachineFrame take_zeroed_frame() noexcept;
-    // Calls action(pfn) for each page that has a frame.
+    // For a page that shows `entry`, with its contents.
+    MachineFrame take_frame(PmapEntry entry) noexcept;
+    void note_left(PmapEntry entry) noexcept;
+    // Calls action(pfn, entry) for each page of RAM.
     template <class Action>
-    void for_each_resident_page(Action action) const;
+    void for_each_page(Action action) const;
     bool take_whole_pages(std::uint64_t pfn, std::span<std::byte> from);
     void give_frames_back();
 
@@ -105,6 +139,11 @@ private:
     std::shared_ptr<FramePool> pool_;
     std::uint64_t promised_ = 0;  // frames
     PhysicalMap pmap_;
+    // Shared frames that pages have left, which somebody may still be looking at. Each page has room, as it
+    // does not leave twice before they are seen to.
+    Reservation left_;
+    std::atomic<std::uint32_t> left_count_{0};
+    std::shared_mutex requests_;
     SpinLock stash_lock_;
     FrameBatch stash_;  // to be handed out next, the last one first; under the lock
 };

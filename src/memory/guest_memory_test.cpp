@@ -41,14 +41,14 @@ TEST(GuestMemory, KnowsItsRegions) {
 
 TEST(GuestMemory, FreshPagesAreZeroDistinctAndFree) {
     auto memory = two_regions();
-    EXPECT_EQ(memory->resident(), 0u);
+    EXPECT_EQ(memory->figures().own, 0u);
     std::byte* low = memory->writable(GuestPhysical{0x1234});
     std::byte* other = memory->writable(GuestPhysical{high + 0x234});
     EXPECT_EQ(*low, std::byte{0});
     *low = std::byte{1};
     *other = std::byte{2};
     EXPECT_EQ(*memory->writable(GuestPhysical{0x1234}), std::byte{1});
-    EXPECT_EQ(memory->resident(), 2 * 4096u);
+    EXPECT_EQ(memory->figures().own, 2u);
 }
 
 TEST(GuestMemory, ReadingTakesNoFrame) {
@@ -60,7 +60,7 @@ TEST(GuestMemory, ReadingTakesNoFrame) {
     EXPECT_EQ(memory->writable(GuestPhysical{4 * MiB}), nullptr);
     std::vector<std::byte> in(3 * MiB);
     EXPECT_TRUE(memory->read(GuestPhysical{0x800}, in));
-    EXPECT_EQ(memory->resident(), 0u);
+    EXPECT_EQ(memory->figures().own, 0u);
     EXPECT_EQ(memory->own_page(3), nullptr);
 
     std::byte* own = memory->writable(GuestPhysical{0x3123});
@@ -69,7 +69,7 @@ TEST(GuestMemory, ReadingTakesNoFrame) {
     EXPECT_EQ(*before, std::byte{0});
     EXPECT_EQ(memory->readable(GuestPhysical{0x3123}), own);
     EXPECT_EQ(memory->own_page(3), own - 0x123);
-    EXPECT_EQ(memory->resident_pages(), std::vector<std::uint64_t>{3});
+    EXPECT_EQ(memory->pages_with_frames(), std::vector<std::uint64_t>{3});
 }
 
 TEST(GuestMemory, TwoWritersGetOneFrame) {
@@ -89,7 +89,7 @@ TEST(GuestMemory, TwoWritersGetOneFrame) {
     EXPECT_EQ(seen[0], seen[1]);
     EXPECT_EQ(seen[0], seen[2]);
     for (std::byte* word : seen[0]) ASSERT_EQ(reinterpret_cast<std::uint64_t&>(*word), 3u);
-    EXPECT_EQ(memory->resident(), pages << 12);
+    EXPECT_EQ(memory->figures().own, pages);
 }
 
 TEST(GuestMemory, FramesGoBackToTheOthersAsZeroes) {

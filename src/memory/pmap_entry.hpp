@@ -13,6 +13,8 @@ namespace undercroft {
 enum class PageState : std::uint8_t {
     Unbacked,  // never written, or not RAM at all: the regions tell
     Private,   // has a frame of its own
+    Zero,      // has been written, and is all zeroes now: has none
+    Shared,    // shows a frame that others show, too, and nobody writes
 };
 
 class PmapEntry {
@@ -21,15 +23,18 @@ public:
 
     constexpr PmapEntry() = default;  // Unbacked
     static constexpr PmapEntry from_word(std::uint32_t word) { return PmapEntry{word}; }
-    static constexpr PmapEntry own(MachineFrame frame) {
-        return PmapEntry{
-            Number::set(State::mask<std::uint32_t>() & state_bits(PageState::Private), number_of(frame))};
+    static constexpr PmapEntry of(PageState state) {
+        return PmapEntry{State::set(std::uint32_t{0}, static_cast<std::uint32_t>(state))};
+    }
+    static constexpr PmapEntry of(PageState state, MachineFrame frame) {
+        return PmapEntry{Number::set(of(state).word_, static_cast<std::uint32_t>(frame))};
     }
 
     constexpr std::uint32_t word() const { return word_; }
     constexpr PageState state() const { return static_cast<PageState>(State::get(word_)); }
     constexpr bool is_private() const { return state() == PageState::Private; }
-    // Of a page that has one.
+    constexpr bool is_shared() const { return state() == PageState::Shared; }
+    // Of a page that is private or shared.
     constexpr MachineFrame frame() const { return MachineFrame{Number::get(word_)}; }
 
     constexpr bool operator==(const PmapEntry&) const = default;
@@ -39,10 +44,6 @@ private:
     using State = Bits<31, 29>;
 
     constexpr explicit PmapEntry(std::uint32_t word) : word_{word} {}
-    static constexpr std::uint32_t state_bits(PageState state) {
-        return State::set(std::uint32_t{0}, static_cast<std::uint32_t>(state));
-    }
-    static constexpr std::uint32_t number_of(MachineFrame frame) { return static_cast<std::uint32_t>(frame); }
 
     std::uint32_t word_ = 0;
 };

@@ -26,22 +26,43 @@ bool Mmu::translate(GuestVirtual address, Access access, AccessMode mode, Transl
     return true;
 }
 
-// From the second-level TLB, else from the guest's tables. An entry that forbids the access is not believed:
-// the guest may have relaxed its tables without INVLPG, and expects at most one fault for it. (SDM vol.
-// 3A 4.10.4.3)
 bool Mmu::translate_missed(GuestVirtual address, Access access, AccessMode mode, Translation& out,
                            Trap& trap) noexcept {
+    Mapping mapping;
+    if (!look_up(address, access, mode, mapping, trap)) return false;
+    finish(address, access, mode, mapping, out);
+    return true;
+}
+
+bool Mmu::clear_page(GuestVirtual page, AccessMode mode, Cleared& result, Trap& trap) noexcept {
+    result = Cleared::No;
+    if (tlb_.entry(mode, page.value()).write_tag == page.value()) return true;
+    Mapping mapping;
+    if (!look_up(page, Access::Write, mode, mapping, trap)) return false;
+    if (mapping.host_page != nullptr || code_pages_.holds_code(mapping.pfn)) return true;
+    CodePages::WriteObserver* observer = code_pages_.write_observer();
+    if (observer != nullptr) [[unlikely]]
+        observer->grants_write(GuestPhysical{mapping.pfn << 12});
+    if (memory_.clear(mapping.pfn)) result = Cleared::Yes;
+    return true;
+}
+
+// In the second-level TLB, else in the guest's tables. An entry that forbids the access is not believed: the
+// guest may have relaxed its tables without INVLPG, and expects at most one fault for it. (SDM vol. 3A
+// 4.10.4.3)
+bool Mmu::look_up(GuestVirtual address, Access access, AccessMode mode, Mapping& mapping,
+                  Trap& trap) noexcept {
     statistics_.tlb_misses[static_cast<unsigned>(access)]++;
     if (!state_.paging()) {
         std::uint64_t pfn = (address.value() & physical_mask) >> 12;
-        finish(address, access, mode, pfn, PageRights::All, memory_.own_page(pfn), out);
+        mapping = {pfn, PageRights::All, memory_.own_page(pfn)};
         return true;
     }
     if (const SecondLevelEntry* entry = second_level_.find(page_of(address))) {
         bool ready = access != Access::Write || (entry->rights() & PageRights::Dirty) != 0;
         if (ready && permits(entry->rights(), access, mode, state_)) {
             statistics_.second_level_hits++;
-            finish(address, access, mode, entry->pfn(), entry->rights(), entry->host_page, out);
+            mapping = {entry->pfn(), entry->rights(), entry->host_page};
             return true;
         }
     }
@@ -51,17 +72,16 @@ bool Mmu::translate_missed(GuestVirtual address, Access access, AccessMode mode,
         large_pages_.note(address.value(), LargePages::Size::Of2M);
     if ((result.rights & PageRights::Large1G) != 0)
         large_pages_.note(address.value(), LargePages::Size::Of1G);
-    std::byte* host_page = memory_.own_page(result.pfn);
-    second_level_.insert(page_of(address), result.pfn, result.rights, host_page);
-    finish(address, access, mode, result.pfn, result.rights, host_page, out);
+    mapping = {result.pfn, result.rights, memory_.own_page(result.pfn)};
+    second_level_.insert(page_of(address), mapping.pfn, mapping.rights, mapping.host_page);
     return true;
 }
 
 // Answers, and fills the software TLB. Its write tag says that a write needs nothing but the write: it is
-// allowed, D is set already, there is no code to invalidate. `host_page` is null if the page has no frame of
-// its own, as far as the caller knows.
-void Mmu::finish(GuestVirtual address, Access access, AccessMode mode, std::uint64_t pfn, std::uint8_t rights,
-                 std::byte* host_page, Translation& out) noexcept {
+// allowed, D is set already, there is no code to invalidate.
+void Mmu::finish(GuestVirtual address, Access access, AccessMode mode, const Mapping& mapping,
+                 Translation& out) noexcept {
+    auto [pfn, rights, host_page] = mapping;
     out.physical = GuestPhysical{pfn << 12 | address.page_offset()};
     if (!host_page) host_page = find_frame(pfn, access);
     if (!host_page && access != Access::Write) {  // to be read once
@@ -192,6 +212,12 @@ void Mmu::flush_page(GuestVirtual address) noexcept {
         book_.flush_range(start, length);
     }
     if (flush_observer_) flush_observer_->flushed_range(GuestVirtual{start}, length);
+}
+
+void Mmu::forget_frames() noexcept {
+    second_level_.flush_all();
+    walk_.flush();
+    book_.flush_all();
 }
 
 void Mmu::page_became_code(std::uint64_t pfn) noexcept { book_.drop_writes(pfn); }

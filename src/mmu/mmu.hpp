@@ -99,6 +99,11 @@ public:
     [[nodiscard]] bool translate_range(GuestVirtual address, unsigned size, Access access, AccessMode mode,
                                        Translation& first, Translation& second, Trap& trap) noexcept;
 
+    // A write of zeroes to all of `page` (its first byte's address): Yes if that is done, because the page
+    // has no frame of its own, and needs none for it. No: it remains to be done. False: as of translate().
+    enum class Cleared : std::uint8_t { No, Yes };
+    [[nodiscard]] bool clear_page(GuestVirtual page, AccessMode mode, Cleared& result, Trap& trap) noexcept;
+
     // Reads or writes guest memory of any kind (RAM or device, page-crossing or not; size <= 4096). Faults
     // first, then effects. Writes notify CodePages. Device memory is accessed in pieces of at most 8 bytes.
     [[nodiscard]] bool read(GuestVirtual from, void* to, unsigned size, AccessMode mode, Trap& trap) noexcept;
@@ -122,6 +127,10 @@ public:
     // flush_all() and flush_non_global().
     void flush_address_space(unsigned pcid) noexcept;
 
+    // Nothing here keeps a host address any more. While its vCPU does not execute, on any thread that knows
+    // that.
+    void forget_frames() noexcept;
+
     void page_became_code(std::uint64_t pfn) noexcept override;
     bool may_grant_write(std::uint64_t pfn) const noexcept override;
 
@@ -142,8 +151,16 @@ private:
     // A translation that the software TLB does not have.
     bool translate_missed(GuestVirtual address, Access access, AccessMode mode, Translation& out,
                           Trap& trap) noexcept;
-    void finish(GuestVirtual address, Access access, AccessMode mode, std::uint64_t pfn, std::uint8_t rights,
-                std::byte* host_page, Translation& out) noexcept;
+    // What the guest's tables say of a page, and where its own frame lies; null: it has none, or did not have
+    // one, or is not RAM.
+    struct Mapping {
+        std::uint64_t pfn = 0;
+        std::uint8_t rights = 0;
+        std::byte* host_page = nullptr;
+    };
+    bool look_up(GuestVirtual address, Access access, AccessMode mode, Mapping& mapping, Trap& trap) noexcept;
+    void finish(GuestVirtual address, Access access, AccessMode mode, const Mapping& mapping,
+                Translation& out) noexcept;
     std::byte* find_frame(std::uint64_t pfn, Access access) noexcept;
     bool became_code_meanwhile(std::uint64_t pfn) noexcept;
     bool walk_tables(GuestVirtual address, Access access, AccessMode mode, WalkEffect effect,

@@ -83,6 +83,53 @@ TEST(Mmu, SeesAWriteThroughAnotherAddress) {
     EXPECT_EQ(machine.probe(user, 8, Read, User), &machine.byte(frame));
 }
 
+TEST(Mmu, ClearsPagesWithoutAFrame) {
+    TestMachine machine;
+    Mmu::Cleared cleared{};
+    machine.entry(user, 0) = frame | P | RW | US;
+    ASSERT_TRUE(machine.mmu.clear_page(GuestVirtual{user}, User, cleared, machine.trap));
+    EXPECT_EQ(cleared, Mmu::Cleared::Yes);
+    EXPECT_EQ(machine.entry(user, 0) & (A | D), A | D) << "as a write";
+    EXPECT_EQ(machine.memory->entry(frame >> 12).state(), PageState::Zero);
+    // One that has a frame is to be written.
+    machine.byte(frame) = std::byte{1};
+    ASSERT_TRUE(machine.mmu.clear_page(GuestVirtual{user}, User, cleared, machine.trap));
+    EXPECT_EQ(cleared, Mmu::Cleared::No);
+    // So is one with code, and what is not RAM.
+    machine.entry(user, 0) = (frame + 4096) | P | RW | US;
+    machine.mmu.flush_all();
+    machine.code_pages.mark(GuestPhysical{frame + 4096}, 64);
+    ASSERT_TRUE(machine.mmu.clear_page(GuestVirtual{user}, User, cleared, machine.trap));
+    EXPECT_EQ(cleared, Mmu::Cleared::No);
+    machine.entry(user, 0) = 0xfee00000 | P | RW | US;
+    machine.mmu.flush_all();
+    ASSERT_TRUE(machine.mmu.clear_page(GuestVirtual{user}, User, cleared, machine.trap));
+    EXPECT_EQ(cleared, Mmu::Cleared::No);
+    machine.entry(user, 0) = frame | P | US;
+    machine.mmu.flush_all();
+    EXPECT_FALSE(machine.mmu.clear_page(GuestVirtual{user}, User, cleared, machine.trap));
+    EXPECT_EQ(machine.trap.error_code, PageFault::P | PageFault::W | PageFault::U);
+}
+
+TEST(Mmu, ForgetsFramesThatAreTakenAway) {
+    TestMachine machine;
+    machine.map(user, frame);
+    ASSERT_TRUE(machine.translate(user, Write, User));
+    machine.byte(frame) = std::byte{7};
+    const std::byte* before = machine.memory->own_page(frame >> 12);
+    machine.mmu.forget_frames();
+    ASSERT_TRUE(machine.memory->become_shared(frame >> 12));
+    EXPECT_EQ(machine.probe(user, 1, Write, User), nullptr);
+    EXPECT_EQ(machine.probe(user, 1, Read, User), nullptr);
+    ASSERT_TRUE(machine.translate(user, Read, User));
+    EXPECT_EQ(machine.out.host, before);
+    EXPECT_EQ(machine.probe(user, 1, Read, User), nullptr);
+    ASSERT_TRUE(machine.translate(user, Write, User));
+    EXPECT_NE(machine.out.host, before);
+    EXPECT_EQ(*machine.out.host, std::byte{7});
+    EXPECT_TRUE(machine.memory->has_left_shared_frames());
+}
+
 TEST(Mmu, OneCompareKnowsPageCrossing) {
     TestMachine machine;
     machine.map(user, frame);

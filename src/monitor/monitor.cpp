@@ -6,6 +6,7 @@
 #include "machine/event_loop.hpp"
 #include "machine/signals.hpp"
 #include "machine/terminal.hpp"
+#include "memory/sharing_thread.hpp"
 #include "monitor/control/directory.hpp"
 #include "monitor/control/server.hpp"
 #include "monitor/shared_terminal.hpp"
@@ -41,10 +42,11 @@ std::string_view text_of(Outcome outcome) {
 class Monitor {
 public:
     // Without a terminal, each machine has a console of its own.
-    Monitor(EventLoop& loop, Scheduler& scheduler, Fd signals, Tenants tenants,
+    Monitor(EventLoop& loop, Scheduler& scheduler, PageSharing* sharing, Fd signals, Tenants tenants,
             std::unique_ptr<SharedTerminal> terminal)
         : loop_{loop},
           scheduler_{scheduler},
+          sharing_{sharing},
           signals_{std::move(signals)},
           terminal_{std::move(terminal)},
           tenants_{std::move(tenants)} {
@@ -76,7 +78,8 @@ public:
 
     Result<MonitorReport> to_end() {
         for (auto& tenant : tenants_) {
-            auto started = tenant->start(scheduler_, clock_, [this, it = tenant.get()] { on_end(*it); });
+            auto started =
+                tenant->start(scheduler_, sharing_, clock_, [this, it = tenant.get()] { on_end(*it); });
             if (!started) return started.error();
         }
         loop_.run();
@@ -180,6 +183,7 @@ private:
 
     EventLoop& loop_;
     Scheduler& scheduler_;
+    PageSharing* sharing_;
     Fd signals_;
     HostClock clock_;
     std::unique_ptr<SharedTerminal> terminal_;
@@ -217,6 +221,8 @@ Result<MonitorReport> run_machines(MonitorOptions options) {
     if (!scheduler) return scheduler.error();
     auto pool = FramePool::create();
     if (!pool) return std::move(pool.error()).in("cannot reserve memory");
+    PageSharing sharing{*pool};
+    SharingThread sharing_thread{sharing, *pool};
     Tenants tenants;
     for (TenantOptions& machine : options.machines) {
         machine.machine.pool = *pool;
@@ -236,7 +242,8 @@ Result<MonitorReport> run_machines(MonitorOptions options) {
         SharedTerminal* terminal = tenant.options().console == "stdio" ? shared->get() : nullptr;
         if (auto opened = tenant.open_console(terminal, number); !opened) return opened.error();
     }
-    Monitor monitor{**loop, **scheduler, *std::move(signal_fd), std::move(tenants), *std::move(shared)};
+    Monitor monitor{
+        **loop, **scheduler, &sharing, *std::move(signal_fd), std::move(tenants), *std::move(shared)};
     if (auto opened = monitor.open_control(options.control); !opened) return opened.error();
     return monitor.to_end();
 }

@@ -101,8 +101,10 @@ Result<void> Tenant::open_console(SharedTerminal* terminal, unsigned number) {
     return {};
 }
 
-Result<void> Tenant::start(Scheduler& scheduler, const Clock& clock, std::function<void()> on_end) {
+Result<void> Tenant::start(Scheduler& scheduler, PageSharing* sharing, const Clock& clock,
+                           std::function<void()> on_end) {
     scheduler_ = &scheduler;
+    sharing_ = sharing;
     clock_ = &clock;
     if (options_.machine.engine.kind == EngineKind::Lockstep)
         clock_ = &slow_clock_.emplace(clock, lockstep_slowness);
@@ -117,9 +119,14 @@ Result<void> Tenant::run() {
     start_ = {"start",
               {{"read and unpack kernel", seconds(image.unpacking), "s"},
                {"place in memory", seconds(image.placing), "s"}}};
-    auto machine = Machine::create(
-        std::move(image), options_.machine.engine, options_.machine.processors, options_.machine.share,
-        {.disks = disks_, .console = *console_, .loop = loop_, .clock = *clock_, .scheduler = *scheduler_});
+    auto machine = Machine::create(std::move(image), options_.machine.engine, options_.machine.processors,
+                                   options_.machine.share,
+                                   {.disks = disks_,
+                                    .console = *console_,
+                                    .loop = loop_,
+                                    .clock = *clock_,
+                                    .scheduler = *scheduler_,
+                                    .sharing = sharing_});
     if (!machine) return machine.error();
     start_.figures.push_back({"until the guest ran", since_start(), "s"});
     machine_ = *std::move(machine);

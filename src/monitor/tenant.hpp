@@ -40,8 +40,10 @@ public:
     Result<void> load();
     // Its own, or line `number` of a terminal, which outlives it.
     Result<void> open_console(SharedTerminal* terminal, unsigned number);
-    // `on_end` is called when the machine has ended for good. Scheduler and clock outlive the tenant.
-    Result<void> start(Scheduler& scheduler, const Clock& clock, std::function<void()> on_end);
+    // `on_end` is called when the machine has ended for good. They outlive the tenant; without sharing nobody
+    // looks through its memory.
+    Result<void> start(Scheduler& scheduler, PageSharing* sharing, const Clock& clock,
+                       std::function<void()> on_end);
 
     const std::string& name() const { return options_.name; }
     const TenantOptions& options() const { return options_; }
@@ -79,6 +81,7 @@ private:
     Machine::Disks disks_;
     EventLoop& loop_;
     Scheduler* scheduler_ = nullptr;
+    PageSharing* sharing_ = nullptr;
     const Clock* clock_ = nullptr;  // the guest's
     std::optional<SlowClock> slow_clock_;
     Bells bells_;

@@ -8,6 +8,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <regex>
 #include <sstream>
 
 namespace undercroft {
@@ -66,6 +67,20 @@ TEST_F(Machines, TheWorstEndCountsAndTheOthersGoOn) {
     EXPECT_EQ(guests.wait_for_exit(patience(30)), 3) << CONSOLE(guests);
     EXPECT_NE(guests.errors().find("undercroft: panics: reset\n"), std::string::npos) << guests.errors();
     EXPECT_NE(guests.errors().find("undercroft: shell: powered off\n"), std::string::npos) << guests.errors();
+}
+
+TEST_F(Machines, IdleOnesShareMemory) {
+    NEED_GUEST(Image::Plain);
+    std::string idle = "idle undercroft.bytes=8";
+    GuestProcess guests{{"run", machine("one", idle), machine("another", idle), "--json"}};
+    EXPECT_EQ(guests.wait_for_exit(patience(90)), 0) << CONSOLE(guests);
+    for (const char* name : {"one     | ", "another | "})
+        EXPECT_NE(guests.output().find(std::string{name} + "undercroft: idle ends"), std::string::npos);
+    // Most of what an idle guest has touched, some 60 MiB, is alike in both.
+    std::smatch shared;
+    std::string errors = guests.errors();
+    ASSERT_TRUE(std::regex_search(errors, shared, std::regex{"\"shared_bytes\": ([0-9]+)"})) << errors;
+    EXPECT_GT(std::stoull(shared[1]), std::uint64_t{20} << 20) << errors;
 }
 
 TEST_F(Machines, OneRebootsWhileAnotherRuns) {

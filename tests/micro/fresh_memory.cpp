@@ -113,6 +113,13 @@ void code_and_tables() {
     check_equal("code of zeroes ran", out.registers.rip & 0xfff, 1);
     check_equal("what it added to", target, (5 + reinterpret_cast<u64>(&target)) & 0xff);
 
+    // One that writes INT3 in front of itself through the other address, while it executes zeroes.
+    map_fresh_pages(kernel_page);
+    in.rax = second + 0xfcc;
+    reinterpret_cast<volatile u8*>(second)[0x1000] = 0xcc;
+    const Outcome wrote = run(reinterpret_cast<const void*>(first + 0xfca), in);
+    check_equal("fresh code writes itself", wrote.registers.rip, first + 0xfcd);
+
     entry(window + (u64{2} << 30), 2) = fresh | user_page;
     in.rdi = window + (u64{2} << 30);
     check_equal("a table of zeroes maps nothing", run(around_a_write, in).vector, 14);

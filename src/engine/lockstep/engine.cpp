@@ -81,7 +81,7 @@ private:
 Result<std::unique_ptr<GuestMemory>> copy_of(const GuestMemory& memory) {
     auto copy = GuestMemory::create({memory.regions().begin(), memory.regions().end()});
     if (!copy) return std::move(copy.error()).in("lockstep");
-    for (std::uint64_t pfn : memory.resident_pages()) {
+    for (std::uint64_t pfn : memory.pages_with_frames()) {
         GuestPhysical page{pfn << 12};
         CHECK((*copy)->write(page, {memory.readable(page), page_size}));
     }

@@ -72,7 +72,7 @@ std::optional<MemoryDifference> Memories::compare_written() {
 
 std::optional<MemoryDifference> Memories::compare_all() {
     for (const GuestMemory* memory : {&leader_.memory(), &follower_.memory()}) {
-        for (std::uint64_t pfn : memory->resident_pages()) {
+        for (std::uint64_t pfn : memory->pages_with_frames()) {
             if (auto difference = compare(GuestPhysical{pfn << 12}, page_size)) return difference;
         }
     }

@@ -71,7 +71,7 @@ bool InstructionFetcher::find_page(Vcpu& vcpu, std::uint64_t linear, Trap& trap)
         if (trap.vector == Vector::PF) trap.address = linear;
         return false;
     }
-    page_ = {vcpu.mmu, page, flush_state(vcpu.mmu->statistics()), where.host, user};
+    page_ = {vcpu.mmu, page, flush_state(vcpu.mmu->statistics()), where.physical, user};
     return true;
 }
 
@@ -93,10 +93,11 @@ const Instruction* InstructionFetcher::fetch(Vcpu& vcpu, Trap& trap) {
 
     const Instruction* instruction = nullptr;
     std::uint64_t offset = linear & 4095;
-    if (page_.host == nullptr || offset > 4096 - 16) {
+    const std::byte* page = vcpu.mmu->memory().readable(page_.physical);
+    if (page == nullptr || offset > 4096 - 16) {
         instruction = fetch_across_pages(vcpu, linear, code_size, trap);
     } else {
-        const std::byte* host = page_.host + offset;
+        const std::byte* host = page + offset;
         Instruction& cached = slot(linear);
         if (matches(cached, linear, code_size, host)) {
             instruction = &cached;

@@ -33,12 +33,13 @@ public:
     std::uint64_t unknown() const { return unknown_; }
 
 private:
-    // The page last executed from. `state` sums up the MMU's flushes.
+    // The page last executed from. `state` sums up the MMU's flushes. Where its bytes lie may change with
+    // every write.
     struct Page {
         const Mmu* mmu = nullptr;
         std::uint64_t linear = ~0ull;
         std::uint64_t state = 0;
-        const std::byte* host = nullptr;
+        GuestPhysical physical;
         bool user = false;
     };
 

@@ -56,6 +56,7 @@ set(TRANSLATE_TEST_SOURCES
   translate/decode/code_window_test.cpp
   translate/emit/assembler_test.cpp
   translate/runtime/code_cache_test.cpp
+  translate/runtime/string_callback_test.cpp
   translate/runtime/perf_map_test.cpp
   translate/runtime/spin_test.cpp
   translate/runtime/trace_test.cpp)

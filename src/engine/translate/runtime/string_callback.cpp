@@ -12,18 +12,32 @@ namespace {
 struct Window {
     std::byte* host = nullptr;
     bool faulted = false;
+    bool kept = false;     // the software TLB had it
+    bool cleared = false;  // nothing is to be written: it is zero
 };
 
 Window window_at(Vcpu& vcpu, std::uint64_t address, Access access, Trap& trap) {
     AccessMode mode = vcpu.access_mode();
     TlbEntry& entry = vcpu.tlb.entry(mode, address);
     std::uint64_t tag = access == Access::Write ? entry.write_tag : entry.read_tag;
-    if (tag == (address & ~0xfffull)) return {entry.host_page + (address & 0xfff)};
+    if (tag == (address & ~0xfffull)) return {.host = entry.host_page + (address & 0xfff), .kept = true};
     Translation translation;
-    if (!vcpu.mmu->translate(GuestVirtual{address}, access, mode, translation, trap)) return {nullptr, true};
+    if (!vcpu.mmu->translate(GuestVirtual{address}, access, mode, translation, trap))
+        return {.faulted = true};
     if (access == Access::Write && translation.holds_code) return {};
-    return {translation.host};
+    return {.host = translation.host};
 }
+
+// The same for zeroes that fill a page: it needs no frame for them.
+Window window_to_clear(Vcpu& vcpu, std::uint64_t page, Trap& trap) {
+    Mmu::Cleared cleared{};
+    if (!vcpu.mmu->clear_page(GuestVirtual{page}, vcpu.access_mode(), cleared, trap))
+        return {.faulted = true};
+    if (cleared == Mmu::Cleared::Yes) return {.cleared = true};
+    return window_at(vcpu, page, Access::Write, trap);
+}
+
+bool zero_elements(std::uint64_t value, unsigned width) { return value << (64 - 8 * width) == 0; }
 
 void copy_elements(std::byte* to, const std::byte* from, std::uint64_t count, unsigned width) {
     switch (width) {
@@ -72,7 +86,13 @@ Onward string_instruction(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept 
         Window source;
         if (moves && count != 0) source = window_at(vcpu, from, Access::Read, trap);
         Window target;
-        if (count != 0 && !source.faulted) target = window_at(vcpu, to, Access::Write, trap);
+        if (count != 0 && !source.faulted) {
+            bool clears = !moves && count * width == page_size && zero_elements(vcpu.reg(Gpr::Rax), width);
+            target = clears ? window_to_clear(vcpu, to, trap) : window_at(vcpu, to, Access::Write, trap);
+        }
+        // A source without a frame of its own may have got one as the target.
+        if (moves && target.host != nullptr && !source.kept)
+            source = window_at(vcpu, from, Access::Read, trap);
         bool page_fault = (source.faulted || target.faulted) && trap.vector == Vector::PF;
         if (page_fault) {
             stopped_here(1);
@@ -80,7 +100,7 @@ Onward string_instruction(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept 
             return translator.go_on_at_rip(vcpu);
         }
         // An element across pages, device memory, code, or an odd fault: one step, then back here.
-        if (target.host == nullptr || (moves && source.host == nullptr)) {
+        if ((target.host == nullptr && !target.cleared) || (moves && source.host == nullptr)) {
             stopped_here(0);
             vcpu.interrupt_shadow = site.in_shadow;
             frame.leave = Leave::Step;
@@ -88,7 +108,7 @@ Onward string_instruction(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept 
         }
         if (moves)
             copy_elements(target.host, source.host, count, width);
-        else
+        else if (!target.cleared)
             fill_elements(target.host, vcpu.reg(Gpr::Rax), count, width);
         left -= count;
         to += count * width;

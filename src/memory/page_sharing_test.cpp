@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "memory/page_sharing.hpp"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <atomic>
+#include <cstring>
+#include <random>
+#include <thread>
+
+namespace undercroft {
+namespace {
+
+constexpr std::uint64_t pages = 512;
+
+class FakeTenant final : public MemoryTenant {
+public:
+    explicit FakeTenant(std::shared_ptr<FramePool> pool)
+        : memory_{*GuestMemory::create({{GuestPhysical{0}, pages << 12}}, std::move(pool))} {}
+
+    GuestMemory& guest_memory() noexcept override { return *memory_; }
+    bool hold() override {
+        ++holds;
+        if (!may_hold) return false;
+        held.lock();
+        return true;
+    }
+    void release() override { held.unlock(); }
+    std::chrono::nanoseconds ran() const override { return work; }
+
+    // A page that looks like this all over.
+    void fill(std::uint64_t pfn, std::uint8_t value) {
+        std::memset(memory_->writable(GuestPhysical{pfn << 12}), value, 4096);
+    }
+    std::byte at(std::uint64_t pfn, unsigned offset = 100) const {
+        return *memory_->readable(GuestPhysical{(pfn << 12) + offset});
+    }
+    MemoryFigures figures() const { return memory_->figures(); }
+
+    std::mutex held;  // whoever plays a vCPU locks it
+    bool may_hold = true;
+    unsigned holds = 0;
+    std::chrono::nanoseconds work{};
+
+private:
+    std::unique_ptr<GuestMemory> memory_;
+};
+
+struct Sharing : testing::Test {
+    // Contents have to last from one pass to the next.
+    std::uint64_t two_passes() {
+        return sharing.pass([](std::uint64_t) { return true; }) +
+               sharing.pass([](std::uint64_t) { return true; });
+    }
+
+    std::shared_ptr<FramePool> pool = *FramePool::create();
+    FakeTenant first{pool};
+    FakeTenant second{pool};
+    PageSharing sharing{pool};
+
+    Sharing() {
+        sharing.add(first);
+        sharing.add(second);
+    }
+    ~Sharing() override {
+        sharing.remove(first);
+        sharing.remove(second);
+    }
+};
+
+TEST_F(Sharing, WithinAndAcrossMachines) {
+    for (std::uint64_t pfn : {1, 2, 3}) first.fill(pfn, 7);
+    for (std::uint64_t pfn : {5, 6}) second.fill(pfn, 7);
+    second.fill(9, 8);
+    std::uint64_t before = pool->in_use();
+    EXPECT_EQ(two_passes(), 4u);
+    EXPECT_EQ(pool->in_use(), before - 4);
+    EXPECT_EQ(first.figures().shared, 3u);
+    EXPECT_EQ(second.figures().shared, 2u);
+    EXPECT_EQ(second.figures().own, 1u);
+    EXPECT_EQ(first.guest_memory().readable(GuestPhysical{0x1000}),
+              second.guest_memory().readable(GuestPhysical{0x6000}));
+    EXPECT_EQ(sharing.figures().frames, 1u);
+    EXPECT_EQ(sharing.figures().shared, 4u);
+    EXPECT_EQ(first.at(3), std::byte{7});
+    EXPECT_EQ(second.at(9), std::byte{8});
+}
+
+TEST_F(Sharing, WritersGetFramesOfTheirOwn) {
+    first.fill(1, 7);
+    second.fill(5, 7);
+    two_passes();
+    std::byte* page = first.guest_memory().writable(GuestPhysical{0x1000});
+    EXPECT_EQ(page[4095], std::byte{7});
+    page[100] = std::byte{1};
+    EXPECT_EQ(first.at(1), std::byte{1});
+    EXPECT_EQ(first.at(1, 101), std::byte{7});
+    EXPECT_EQ(second.at(5), std::byte{7});
+    // The frame is free when the last one has left it.
+    second.fill(5, 9);
+    std::uint64_t before = pool->in_use();
+    two_passes();
+    EXPECT_EQ(pool->in_use(), before - 1);
+    EXPECT_EQ(sharing.figures().frames, 0u);
+}
+
+TEST_F(Sharing, ZeroPagesGiveTheirFramesBack) {
+    first.fill(1, 0);
+    first.fill(2, 0);
+    first.guest_memory().writable(GuestPhysical{0x3ff8})[7] = std::byte{1};
+    EXPECT_EQ(two_passes(), 2u);
+    MemoryFigures figures = first.figures();
+    EXPECT_EQ(figures.zero, 2u);
+    EXPECT_EQ(figures.own, 1u);
+    EXPECT_EQ(first.guest_memory().readable(GuestPhysical{0x1000}), pool->zero_page());
+    first.fill(1, 5);
+    EXPECT_EQ(first.at(1), std::byte{5});
+    EXPECT_EQ(first.at(2), std::byte{0});
+}
+
+TEST_F(Sharing, LeavesChangingPagesAlone) {
+    std::uint64_t given_up = 0;
+    for (std::uint8_t round = 1; round < 6; ++round) {
+        first.fill(1, round);
+        second.fill(1, round);
+        given_up += sharing.pass([](std::uint64_t) { return true; });
+    }
+    EXPECT_EQ(given_up, 0u);
+    EXPECT_EQ(first.holds, 0u);
+}
+
+TEST_F(Sharing, ComparesWhatItHashed) {
+    first.fill(1, 7);
+    second.fill(1, 7);
+    second.fill(2, 7);
+    sharing.pass([](std::uint64_t) { return true; });
+    std::uint64_t seen = 0;
+    // Behind the back of the pass, when all of it is hashed.
+    sharing.pass([&](std::uint64_t now) {
+        seen += now;
+        if (seen == 3) second.guest_memory().writable(GuestPhysical{0x1000})[4095] = std::byte{1};
+        return true;
+    });
+    EXPECT_EQ(second.at(1, 4095), std::byte{1});
+    EXPECT_EQ(second.figures().own, 1u);
+    EXPECT_EQ(second.figures().shared, 1u);
+}
+
+TEST_F(Sharing, TakesNothingFromAMachineThatCannotStop) {
+    first.fill(1, 7);
+    first.fill(2, 7);
+    first.may_hold = false;
+    EXPECT_EQ(two_passes(), 0u);
+    EXPECT_EQ(first.figures().own, 2u);
+    first.may_hold = true;
+    EXPECT_EQ(two_passes(), 1u);
+}
+
+TEST_F(Sharing, MachinesMayGoMeanwhile) {
+    for (std::uint64_t pfn = 0; pfn < pages; ++pfn) first.fill(pfn, 7);
+    auto third = std::make_unique<FakeTenant>(pool);
+    for (std::uint64_t pfn = 0; pfn < pages; ++pfn) third->fill(pfn, 7);
+    sharing.add(*third);
+    two_passes();
+    EXPECT_EQ(third->figures().shared, pages);
+    sharing.pass([&](std::uint64_t) {
+        if (third) sharing.remove(*third);
+        third.reset();
+        return true;
+    });
+    EXPECT_EQ(first.figures().shared, pages);
+    EXPECT_EQ(first.at(17), std::byte{7});
+}
+
+TEST_F(Sharing, PassesEndWhenTold) {
+    first.fill(1, 7);
+    EXPECT_EQ(sharing.pass([](std::uint64_t) { return false; }), 0u);
+    EXPECT_EQ(sharing.figures().passes, 0u);
+}
+
+// Machines that write, clear and read while pages are taken from them: each byte is always what was written
+// last, and frames neither leak nor are used twice.
+TEST_F(Sharing, AgreesWithAModelUnderLoad) {
+    std::atomic<bool> done{false};
+    std::atomic<unsigned> wrong{0};
+    auto play = [&](FakeTenant& tenant, unsigned seed) {
+        std::mt19937 random{seed};
+        std::array<std::uint8_t, pages> model{};
+        for (unsigned n = 0; n < 60000; ++n) {
+            std::lock_guard executing{tenant.held};
+            std::uint64_t pfn = random() % pages;
+            auto value = static_cast<std::uint8_t>(random() % 4);
+            switch (random() % 8) {
+                case 0:
+                    tenant.fill(pfn, value);
+                    model[pfn] = value;
+                    break;
+                case 1:
+                    if (!tenant.guest_memory().clear(pfn)) tenant.fill(pfn, 0);
+                    model[pfn] = 0;
+                    break;
+                default:
+                    if (tenant.at(pfn, random() % 4096) != std::byte{model[pfn]}) ++wrong;
+            }
+        }
+        for (std::uint64_t pfn = 0; pfn < pages; ++pfn) {
+            std::lock_guard executing{tenant.held};
+            for (unsigned offset = 0; offset < 4096; ++offset)
+                if (tenant.at(pfn, offset) != std::byte{model[pfn]}) ++wrong;
+        }
+    };
+    std::thread scanner{[&] {
+        while (!done) {
+            sharing.pass([](std::uint64_t) { return true; });
+            pool->trim(64, 256);
+        }
+    }};
+    std::thread one{[&] { play(first, 1); }};
+    std::thread other{[&] { play(second, 2); }};
+    one.join();
+    other.join();
+    done = true;
+    scanner.join();
+    EXPECT_EQ(wrong, 0u);
+    EXPECT_GT(sharing.figures().shared, 0u);
+    EXPECT_GT(sharing.figures().zeroed, 0u);
+    for (std::uint64_t pfn = 0; pfn < pages; ++pfn) {
+        first.fill(pfn, 5);
+        second.fill(pfn, 6);
+    }
+    sharing.pass([](std::uint64_t) { return true; });
+    EXPECT_EQ(sharing.figures().frames, 0u);
+    EXPECT_LE(pool->in_use(), 2 * (pages + FrameBatch::most));
+}
+
+}  // namespace
+}  // namespace undercroft

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// The parts of GuestMemory that take frames away: while nobody executes or keeps an address of one.
+#include "memory/guest_memory.hpp"
+
+#include "x86/paging.hpp"
+
+#include <cstring>
+
+namespace undercroft {
+
+bool GuestMemory::become_zero(std::uint64_t pfn) {
+    PmapEntry entry = pmap_.entry(pfn);
+    if (!entry.is_private()) return false;
+    if (std::memcmp(pool_->host(entry.frame()), pool_->zero_page(), page_size) != 0) return false;
+    MachineFrame frame = entry.frame();
+    pmap_.replace(pfn, entry, PmapEntry::of(PageState::Zero));
+    pool_->give_back(frame);
+    return true;
+}
+
+bool GuestMemory::become_shared(std::uint64_t pfn) {
+    PmapEntry entry = pmap_.entry(pfn);
+    if (!entry.is_private()) return false;
+    MachineFrame frame = entry.frame();
+    pool_->begin_to_share(frame);
+    pmap_.replace(pfn, entry, PmapEntry::of(PageState::Shared, frame));
+    return true;
+}
+
+bool GuestMemory::share(std::uint64_t pfn, MachineFrame frame) {
+    PmapEntry entry = pmap_.entry(pfn);
+    if (!entry.is_private()) return false;
+    MachineFrame own = entry.frame();
+    if (std::memcmp(pool_->host(own), pool_->host(frame), page_size) != 0) return false;
+    pool_->join(frame);
+    pmap_.replace(pfn, entry, PmapEntry::of(PageState::Shared, frame));
+    pool_->give_back(own);
+    return true;
+}
+
+void GuestMemory::leave_shared_frames() {
+    std::uint32_t count = left_count_.exchange(0, std::memory_order_relaxed);
+    const auto* left = reinterpret_cast<const std::uint32_t*>(left_.data());
+    for (std::uint32_t n = 0; n < count; ++n) pool_->leave(PmapEntry::from_word(left[n]).frame());
+}
+
+}  // namespace undercroft
