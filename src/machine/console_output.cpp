@@ -86,15 +86,14 @@ void ConsoleOutput::cancel() {
     full_ = false;
 }
 
-void ConsoleOutput::finish() {
-    auto end = std::chrono::steady_clock::now() + 1s;
+void ConsoleOutput::finish(Time until) {
     for (;;) {
         {
             Guard lock{mutex_};
             write_out(lock);
             if (pending(lock) == 0 || closed_) return;
         }
-        if (backend_.output() < 0 || std::chrono::steady_clock::now() >= end) return;
+        if (backend_.output() < 0 || std::chrono::steady_clock::now() >= until) return;
         pollfd wait{.fd = backend_.output(), .events = POLLOUT, .revents = 0};
         poll(&wait, 1, 100);
     }

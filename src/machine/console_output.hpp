@@ -44,8 +44,9 @@ public:
     // The machine is stopping: it is not full any more, whatever waits. Output goes on as far as it does not
     // block.
     void cancel();
-    // Waits, at most for a second, for a slow other end. When the machine has ended.
-    void finish();
+    using Time = std::chrono::steady_clock::time_point;
+    // Waits, until then at most, for a slow other end. When the machine has ended.
+    void finish(Time until);
 
     // A client has come, or gone: calls the backend with write() locked out.
     void accept();
@@ -61,7 +62,6 @@ public:
     // Called when it is not full any more, by flush() and settle(), without any lock of ours.
     void on_room(std::function<void()> room) { room_ = std::move(room); }
 
-    using Time = std::chrono::steady_clock::time_point;
     std::optional<Time> first_output() const;
     std::uint64_t bytes_written() const;
 

@@ -13,6 +13,7 @@
 #include "monitor/tenant.hpp"
 
 #include <fmt/core.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -37,6 +38,17 @@ std::string_view text_of(Outcome outcome) {
         case Outcome::EnginesDiffer: return "the engines differ";
     }
     return "";
+}
+
+// For consoles that are slow to take what has been printed; for all of them together.
+constexpr std::chrono::seconds patience_at_end{1};
+
+// A machine has a dozen files open; the usual limit is meant for programs that use select(2).
+void allow_many_files() {
+    rlimit limit{};
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 class Monitor {
@@ -83,8 +95,9 @@ public:
             if (!started) return started.error();
         }
         loop_.run();
-        for (auto& tenant : tenants_) report_.machines.push_back(tenant->report());
-        if (terminal_) terminal_->finish();
+        auto until = SteadyClock::now() + patience_at_end;
+        for (auto& tenant : tenants_) report_.machines.push_back(tenant->report(until));
+        if (terminal_) terminal_->finish(until);
         terminal::leave();
         return std::move(report_);
     }
@@ -210,6 +223,7 @@ Result<std::unique_ptr<SharedTerminal>> open_terminal(const Tenants& tenants, Ev
 
 Result<MonitorReport> run_machines(MonitorOptions options) {
     signals::block();
+    allow_many_files();
     auto loop = EventLoop::create();
     if (!loop) return loop.error();
     auto signal_fd = signals::open();

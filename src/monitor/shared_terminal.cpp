@@ -203,8 +203,7 @@ std::optional<unsigned> SharedTerminal::shown_alone() const {
     return attached_;
 }
 
-void SharedTerminal::finish() {
-    auto end = std::chrono::steady_clock::now() + 1s;
+void SharedTerminal::finish(std::chrono::steady_clock::time_point until) {
     for (;;) {
         {
             Guard lock{mutex_};
@@ -212,7 +211,7 @@ void SharedTerminal::finish() {
             write_out(lock);
             if (queue_.empty()) return;
         }
-        if (std::chrono::steady_clock::now() >= end) return;
+        if (std::chrono::steady_clock::now() >= until) return;
         pollfd wait{.fd = terminal_->output(), .events = POLLOUT, .revents = 0};
         poll(&wait, 1, 100);
     }

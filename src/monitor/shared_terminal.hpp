@@ -19,6 +19,7 @@
 #include "monitor/recent_output.hpp"
 #include "monitor/rows.hpp"
 
+#include <chrono>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -58,8 +59,8 @@ public:
     void show_all();                // the same one stays attached
     std::optional<unsigned> shown_alone() const;
 
-    // Waits, at most for a second, until all is out. When the machines have ended.
-    void finish();
+    // Waits, until then at most, for all to be out. When the machines have ended.
+    void finish(std::chrono::steady_clock::time_point until);
 
 private:
     class Line;

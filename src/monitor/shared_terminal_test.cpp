@@ -87,7 +87,7 @@ TEST_F(SharedTerminalTest, ShowsAllWithTheirNames) {
     write(*data, "two\n");
     write(*web, "# ");  // attached: somebody waits for it
     EXPECT_EQ(out, "web  | one\ndata | two\nweb  | # ");
-    terminal->finish();
+    terminal->finish({});
     EXPECT_EQ(out, "web  | one\ndata | two\nweb  | # \n");
 }
 
@@ -153,8 +153,9 @@ TEST_F(SharedTerminalTest, AFloodHoldsUpOnlyItself) {
         accepted += done.bytes;
     EXPECT_LE(accepted, SharedTerminal::share);
     EXPECT_EQ(write(*data, "important\n").bytes, 10u);
+    terminal->finish({});  // and does not hold up the end
     room = std::numeric_limits<std::size_t>::max();
-    terminal->finish();
+    terminal->finish({});
     EXPECT_TRUE(out.ends_with("\ndata | important\n"));
     EXPECT_EQ(write(*web, line).state, State::Ok);
 }

@@ -171,8 +171,8 @@ void Tenant::end() {
     on_end_();
 }
 
-TenantReport Tenant::report() {
-    console_->output().finish();
+TenantReport Tenant::report(SteadyClock::time_point until) {
+    console_->output().finish(until);
     if (auto first = console_->output().first_output())
         start_.figures.push_back({"until the first output", since_start(*first), "s"});
     start_.figures.push_back({"until the end", since_start(), "s"});

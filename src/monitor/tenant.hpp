@@ -59,8 +59,8 @@ public:
     void resume();
     void show_status(std::string whose);
 
-    // After the end: waits, at most for a second, until the console's other end has taken all.
-    TenantReport report();
+    // After the end: waits, until then at most, for the console's other end to take all.
+    TenantReport report(std::chrono::steady_clock::time_point until);
 
 private:
     struct Bells {
