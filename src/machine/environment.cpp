@@ -37,14 +37,14 @@ std::uint32_t version_at(Mmu& mmu, GuestPhysical address) {
 
 std::uint64_t MachineEnvironment::read_port(std::uint16_t port, unsigned size) noexcept {
     Stopwatch stopwatch{statistics_.ticks};
-    ++statistics_.port_reads;
+    count(statistics_.port_reads);
     std::lock_guard lock{board_.lock()};
     return board_.read_port(vcpu_.index, port, size);
 }
 
 void MachineEnvironment::write_port(std::uint16_t port, unsigned size, std::uint64_t value) noexcept {
     Stopwatch stopwatch{statistics_.ticks};
-    ++statistics_.port_writes;
+    count(statistics_.port_writes);
     {
         std::lock_guard lock{board_.lock()};
         board_.write_port(vcpu_.index, port, size, value);
@@ -55,14 +55,14 @@ void MachineEnvironment::write_port(std::uint16_t port, unsigned size, std::uint
 
 std::uint64_t MachineEnvironment::read_device(GuestPhysical address, unsigned size) noexcept {
     Stopwatch stopwatch{statistics_.ticks};
-    ++statistics_.memory_reads;
+    count(statistics_.memory_reads);
     std::lock_guard lock{board_.lock()};
     return board_.read_memory(vcpu_.index, address.value(), size);
 }
 
 void MachineEnvironment::write_device(GuestPhysical address, unsigned size, std::uint64_t value) noexcept {
     Stopwatch stopwatch{statistics_.ticks};
-    ++statistics_.memory_writes;
+    count(statistics_.memory_writes);
     std::lock_guard lock{board_.lock()};
     board_.write_memory(vcpu_.index, address.value(), size, value);
 }
@@ -72,7 +72,7 @@ LocalApic& MachineEnvironment::local_apic() { return board_.local_apic(vcpu_.ind
 // The local APIC's clock is the host's TSC; the guest speaks of its own.
 std::optional<std::uint64_t> MachineEnvironment::read_msr(Vcpu& vcpu, std::uint32_t index) noexcept {
     Stopwatch stopwatch{statistics_.ticks};
-    ++statistics_.msr_accesses;
+    count(statistics_.msr_accesses);
     if (is_local_apic(index)) {
         std::lock_guard lock{board_.lock()};
         auto value = local_apic().read_msr(index);
@@ -95,7 +95,7 @@ bool MachineEnvironment::write_local_apic(Vcpu& vcpu, std::uint32_t index, std::
 
 bool MachineEnvironment::write_msr(Vcpu& vcpu, std::uint32_t index, std::uint64_t value) noexcept {
     Stopwatch stopwatch{statistics_.ticks};
-    ++statistics_.msr_accesses;
+    count(statistics_.msr_accesses);
     if (is_local_apic(index)) return write_local_apic(vcpu, index, value);
     if (Msr{index} == Msr::KVM_SYSTEM_TIME_NEW) {
         kvm_system_time_ = value;

@@ -12,6 +12,7 @@
 #include "machine/board.hpp"
 #include "machine/console_output.hpp"
 
+#include <atomic>
 #include <cstdint>
 #include <string>
 
@@ -56,8 +57,14 @@ public:
     void report_unclaimed(std::string_view space, std::uint64_t address, Access access);
 
     const Statistics& statistics() const { return statistics_; }
+    // To ports, device memory and device MSRs. Any thread.
+    std::uint64_t accesses() const { return accesses_.load(std::memory_order_relaxed); }
 
 private:
+    void count(std::uint64_t& accesses_of_kind) {
+        ++accesses_of_kind;
+        accesses_.store(accesses() + 1, std::memory_order_relaxed);
+    }
     bool write_local_apic(Vcpu& vcpu, std::uint32_t index, std::uint64_t value);
     std::uint64_t system_ns() const { return clock_.to_ns(clock_.ticks() - shared_.start_ticks); }
     LocalApic& local_apic();
@@ -73,6 +80,7 @@ private:
     std::uint64_t kvm_system_time_ = 0;
     std::uint64_t kvm_wall_clock_ = 0;
     Statistics statistics_;
+    std::atomic<std::uint64_t> accesses_{0};  // written by the thread that executes
 };
 
 }  // namespace undercroft

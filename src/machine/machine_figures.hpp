@@ -14,7 +14,7 @@ struct MachineFigures {
     std::optional<std::chrono::nanoseconds> processor_time;  // the host's processors ran its vCPUs
     std::optional<std::chrono::nanoseconds> stolen_time;     // they could have run, and others did
     std::optional<std::uint64_t> switches;                   // times that a vCPU got a processor
-    std::optional<std::uint64_t> exits;                      // times that a vCPU left its engine
+    std::optional<std::uint64_t> exits;  // accesses to devices, and times that a vCPU left its engine
     // Memory, in bytes.
     std::optional<std::uint64_t> touched;  // the host backs it
     std::optional<std::uint64_t> shared;

@@ -58,7 +58,7 @@ Result<void> VirtualProcessor::make_engine(const EngineChoice& choice) {
 Exit VirtualProcessor::execute() {
     if (exchange_ != nullptr) exchange_->rendezvous().enter(vcpu_->index);
     Exit exit = engine_->run(*vcpu_);
-    exits_.store(exits() + 1, std::memory_order_relaxed);
+    exits_.store(exits_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     if (exchange_ != nullptr) exchange_->rendezvous().leave(vcpu_->index);
     return exit;
 }

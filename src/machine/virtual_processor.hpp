@@ -69,7 +69,8 @@ public:
     }
     bool is_ready() const noexcept override;
     std::string status() const;  // a line; while it does not execute, or by the thread that does
-    std::uint64_t exits() const { return exits_.load(std::memory_order_relaxed); }  // any thread
+    // Accesses to devices, and times that the engine had something to say. Any thread.
+    std::uint64_t exits() const { return environment_.accesses() + exits_.load(std::memory_order_relaxed); }
 
     // While it does not execute, by whoever sees to that.
     void forget_frames() noexcept { mmu_.forget_frames(); }
