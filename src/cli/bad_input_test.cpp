@@ -68,6 +68,8 @@ TEST_F(BadInput, Options) {
     expect_refused("run --kernel x --engine warp", "engine 'warp'");
     expect_refused("run --kernel x --log loud", "log level 'loud'");
     expect_refused("run --kernel x --memory lots", "memory 'lots'");
+    expect_refused("run --kernel x --pool lots", "--pool: memory 'lots'");
+    expect_refused("run --kernel x --pool 64M --swap /nowhere", "swap file in: '/nowhere': No such file");
     expect_refused("run --kernel x --cpus 0", "--cpus 0: not from 1 to 64");
     expect_refused("run --kernel x --processors 0", "--processors 0: not from 1 to 1024");
     expect_refused("run --kernel x --cpus 65", "--cpus 65: not from 1 to 64");

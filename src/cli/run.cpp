@@ -161,6 +161,14 @@ void add_run(CLI::App& app, RunArguments& arguments, std::function<void()> chose
             "threads of the host on which the virtual processors of all machines\ntake turns; without it, as "
             "many as the host has processors")
         ->type_name("N");
+    verb->add_option(
+            "--pool", arguments.pool,
+            "memory that all machines together take from the host at most; what\nis in no use for it goes "
+            "to a file")
+        ->type_name("SIZE");
+    verb->add_option("--swap", arguments.swap_folder, "with --pool: the folder for that file")
+        ->type_name("FOLDER")
+        ->capture_default_str();
     verb->add_option("--log", arguments.log, "error, warn, info, debug or trace")
         ->type_name("LEVEL")
         ->capture_default_str();
@@ -184,6 +192,12 @@ Result<MonitorOptions> options_of(const RunArguments& arguments) {
         if (options.processors < 1 || options.processors > most_host_processors)
             return Error{
                 fmt::format("--processors {}: not from 1 to {}", options.processors, most_host_processors)};
+    }
+    options.swap_folder = arguments.swap_folder;
+    if (!arguments.pool.empty()) {
+        auto pool = parse_memory_size(arguments.pool);
+        if (!pool) return std::move(pool.error()).in("--pool");
+        options.pool = *pool;
     }
     if (arguments.files.empty()) {
         auto machine = machine_of(arguments);

@@ -31,6 +31,8 @@ struct RunArguments {
     std::string console = "stdio";
     std::string control;
     std::optional<unsigned> host_processors;
+    std::string pool;
+    std::string swap_folder = "/var/tmp";
     std::string log = "warn";
     bool reboot = false;
     bool statistics = false;

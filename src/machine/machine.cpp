@@ -48,7 +48,7 @@ Machine::Machine(GuestImage image, unsigned processors, ShareOptions share, cons
       clock_{ground.clock},
       console_{ground.console},
       scheduler_{ground.scheduler},
-      sharing_{ground.sharing},
+      keepers_{ground.keepers},
       share_{share},
       memory_{std::move(image.memory)},
       exchange_{processors > 1 || !ground.disks.empty()
@@ -68,7 +68,7 @@ Machine::Machine(GuestImage image, unsigned processors, ShareOptions share, cons
 }
 
 Machine::~Machine() {
-    if (sharing_ != nullptr) sharing_->remove(*this);
+    keepers_.remove(*this);
     for (const auto& processor : processors_) {
         scheduler_.remove(*processor);
         loop_.forget(processor->alarm_fd());
@@ -79,7 +79,7 @@ Machine::~Machine() {
 void Machine::start(std::function<void()> on_end) {
     on_end_ = std::move(on_end);
     running_ = processors();
-    if (sharing_ != nullptr) sharing_->add(*this);
+    keepers_.add(*this);
     for (const auto& processor : processors_) scheduler_.wake(*processor);
 }
 
@@ -116,6 +116,7 @@ void Machine::stop() {
         std::lock_guard lock{board_.lock()};
         end(Outcome::Stopped);
     }
+    keepers_.remove(*this);  // it may be held, for want of room
     resume();
 }
 

@@ -19,7 +19,7 @@
 #include "machine/statistics.hpp"
 #include "machine/virtual_processor.hpp"
 #include "memory/guest_memory.hpp"
-#include "memory/page_sharing.hpp"
+#include "memory/memory_keepers.hpp"
 #include "mmu/code_exchange.hpp"
 #include "schedule/scheduler.hpp"
 
@@ -46,7 +46,7 @@ public:
         EventLoop& loop;
         const Clock& clock;
         Scheduler& scheduler;
-        PageSharing* sharing = nullptr;  // looks through its memory; null: nobody does
+        MemoryKeepers keepers{};  // of its memory, while it runs
     };
 
     static Result<std::unique_ptr<Machine>> create(GuestImage image, const EngineChoice& engine,
@@ -102,7 +102,7 @@ private:
     const Clock& clock_;
     Console& console_;
     Scheduler& scheduler_;
-    PageSharing* sharing_;
+    MemoryKeepers keepers_;
     Share share_;
     std::unique_ptr<GuestMemory> memory_;
     std::unique_ptr<CodeExchange> exchange_;  // if others than one vCPU write memory

@@ -132,6 +132,7 @@ MachineFigures Machine::figures() const {
     figures.touched = (pages.own + pages.shared) << 12;
     figures.shared = pages.shared << 12;
     figures.zero = pages.zero << 12;
+    if (memory_->pool().swap() != nullptr) figures.swapped = pages.swapped << 12;
     return figures;
 }
 
@@ -155,6 +156,7 @@ Statistics Machine::statistics() const {
                     {"guest touched", (figures.own + figures.shared) << 12, "bytes"},
                     {"- shared", figures.shared << 12, "bytes"},
                     {"zero again", figures.zero << 12, "bytes"},
+                    {"swapped", figures.swapped << 12, "bytes"},
                     {"frames of all machines", frames, "bytes"},
                     {"resident", resident, "bytes"},
                     {"overhead", resident > frames ? resident - frames : 0, "bytes"},

@@ -2,6 +2,8 @@
 // A page's first frame, and its own after a shared one. Called from helpers of translated code.
 #include "memory/guest_memory.hpp"
 
+#include "memory/swap_file.hpp"
+
 namespace undercroft {
 namespace {
 
@@ -24,21 +26,24 @@ MachineFrame GuestMemory::take_frame(PmapEntry entry) noexcept {
     MachineFrame frame = stash_.frames[--stash_.count];
     bool zero = stash_.zero;
     stash_lock_.unlock();
-    if (entry.is_shared())
+    if (entry.is_swapped())
+        pool_->swap()->read(entry.slot(), pool_->host(frame));
+    else if (entry.is_shared())
         copy_page(pool_->host(frame), pool_->host(entry.frame()));
     else if (!zero)
         clear_page(pool_->host(frame));
     return frame;
 }
 
-// Another thread may do the same at the same time: the first one's frame stays.
+// Another thread may do the same at the same time: the first one's frame stays. (What the others have read
+// from a slot that is free meanwhile is thrown away.)
 std::byte* GuestMemory::make_private(std::uint64_t pfn) noexcept {
     PmapEntry entry = pmap_.entry(pfn);
     if (!is_ram(GuestPhysical{pfn << 12})) return nullptr;
     while (!entry.is_private()) {
         MachineFrame frame = take_frame(entry);
         PmapEntry before = entry;
-        if (pmap_.replace(pfn, entry, PmapEntry::of(PageState::Private, frame))) {
+        if (pmap_.replace(pfn, entry, PmapEntry::of(PageState::Private, frame).in_use())) {
             note_left(before);
             return pool_->host(frame);
         }
@@ -48,6 +53,7 @@ std::byte* GuestMemory::make_private(std::uint64_t pfn) noexcept {
 }
 
 void GuestMemory::note_left(PmapEntry entry) noexcept {
+    if (entry.is_swapped()) pool_->swap()->release(entry.slot());
     if (!entry.is_shared()) return;
     std::uint32_t n = left_count_.fetch_add(1, std::memory_order_relaxed);
     reinterpret_cast<std::uint32_t*>(left_.data())[n] = entry.word();

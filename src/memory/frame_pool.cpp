@@ -4,8 +4,12 @@
 
 #include "base/check.hpp"
 #include "memory/pmap_entry.hpp"
+#include "memory/swap_file.hpp"
 
+#include <linux/futex.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -168,6 +172,26 @@ void FramePool::leave(MachineFrame frame) noexcept {
 std::uint32_t FramePool::sharers(MachineFrame frame) const noexcept {
     std::lock_guard lock{lock_};
     return link(static_cast<std::uint64_t>(frame));
+}
+
+FramePool::~FramePool() = default;
+
+void FramePool::set_limit(std::uint64_t frames, std::unique_ptr<SwapFile> swap) {
+    limit_ = frames;
+    swap_ = std::move(swap);
+}
+
+std::uint64_t FramePool::frames_over_low_water() const noexcept {
+    std::uint64_t room = std::max<std::uint64_t>(limit_ / 16, FrameBatch::most);
+    std::uint64_t low_water = limit_ > room ? limit_ - room : 0;
+    std::uint64_t now = in_use();
+    return now > low_water ? now - low_water : 0;
+}
+
+void FramePool::wait_until_over_limit() noexcept {
+    while (pressure_.load(std::memory_order_relaxed) == 0)
+        syscall(SYS_futex, &pressure_, FUTEX_WAIT_PRIVATE, 0, nullptr, nullptr, 0);
+    pressure_.store(0, std::memory_order_relaxed);
 }
 
 std::uint64_t FramePool::in_use() const noexcept {

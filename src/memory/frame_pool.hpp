@@ -20,8 +20,10 @@
 #include "x86/address.hpp"
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -38,6 +40,8 @@ struct FrameBatch {
     bool zero = true;
 };
 
+class SwapFile;
+
 class FramePool {
 public:
     static constexpr MachineFrame zero_frame{1};
@@ -46,6 +50,7 @@ public:
     static Result<std::shared_ptr<FramePool>> create(std::uint64_t bytes = 0);
     FramePool(const FramePool&) = delete;
     FramePool& operator=(const FramePool&) = delete;
+    ~FramePool();
 
     std::byte* host(MachineFrame frame) const noexcept {
         return space_.data() + (static_cast<std::uint64_t>(frame) << 12);
@@ -77,6 +82,16 @@ public:
     void leave(MachineFrame frame) noexcept;
     std::uint32_t sharers(MachineFrame frame) const noexcept;
 
+    // Before machines use it: how many frames they are to have at most, and where pages go that have none.
+    void set_limit(std::uint64_t frames, std::unique_ptr<SwapFile> swap);
+    SwapFile* swap() const noexcept { return swap_.get(); }
+    bool is_over_limit() const noexcept { return in_use() > limit_; }
+    // Of those in use, how many too many to give machines some room for what comes next.
+    std::uint64_t frames_over_low_water() const noexcept;
+    // By one thread: returns when the limit is passed, or after wake_waiter().
+    void wait_until_over_limit() noexcept;
+    void wake_waiter() noexcept;
+
     // Frames that machines have now, with those in their stashes.
     std::uint64_t in_use() const noexcept;
 
@@ -107,12 +122,19 @@ private:
         return frame;
     }
     void add_run(Run run);
+    void wake_if_over_limit(std::uint64_t in_use) noexcept {
+        if (in_use > limit_ && pressure_.exchange(1, std::memory_order_relaxed) == 0) wake_waiter();
+    }
     void return_to_host(std::vector<MachineFrame>& frames);
     std::uint32_t& link(std::uint64_t frame) const noexcept {
         return reinterpret_cast<std::uint32_t*>(links_.data())[frame];
     }
 
     Reservation space_;
+    std::unique_ptr<SwapFile> swap_;
+    std::uint64_t limit_ = std::numeric_limits<std::uint64_t>::max();
+    std::atomic<std::uint32_t> pressure_{
+        0};                  // a futex: one while the limit is passed and nobody has seen to it
     Reservation links_;      // a word per frame: the next one on the list of used frames, or its sharers
     std::uint64_t end_;      // of the frames
     mutable SpinLock lock_;  // of everything below; innermost

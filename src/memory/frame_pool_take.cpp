@@ -2,7 +2,10 @@
 // What helpers of translated code call.
 #include "memory/frame_pool.hpp"
 
+#include <linux/futex.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23  // Linux 5.14
@@ -20,10 +23,17 @@ void FramePool::take(FrameBatch& batch) noexcept {
     else
         take_from(batch.zero ? empty_ : used_, batch);
     in_use_ += batch.count;
+    std::uint64_t now = in_use_;
     lock_.unlock();
+    wake_if_over_limit(now);
     // An older host, or one without memory: each frame is backed when it is touched, or that fails.
     if (neighbours)
         madvise(host(batch.frames[batch.count - 1]), std::uint64_t{batch.count} << 12, MADV_POPULATE_WRITE);
+}
+
+void FramePool::wake_waiter() noexcept {
+    pressure_.store(1, std::memory_order_relaxed);
+    syscall(SYS_futex, &pressure_, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
 }
 
 void FramePool::take_from(List& list, FrameBatch& batch) noexcept {

@@ -3,6 +3,7 @@
 // inline lookups only.
 
 #include "memory/guest_memory.hpp"
+#include "memory/swap_file.hpp"
 
 #include "base/check.hpp"
 #include "x86/paging.hpp"
@@ -93,6 +94,7 @@ void GuestMemory::give_frames_back() {
     for_each_page([&](std::uint64_t, PmapEntry entry) {
         if (entry.is_private()) frames.push_back(entry.frame());
         if (entry.is_shared()) pool_->leave(entry.frame());
+        if (entry.is_swapped()) pool_->swap()->release(entry.slot());
     });
     pool_->give_back(std::move(frames));
     pool_->release_promise(promised_);
@@ -173,6 +175,7 @@ MemoryFigures GuestMemory::figures() const {
             case PageState::Unbacked: ++figures.unbacked; break;
             case PageState::Private: ++figures.own; break;
             case PageState::Zero: ++figures.zero; break;
+            case PageState::Swapped: ++figures.swapped; break;
             case PageState::Shared: ++figures.shared; break;
         }
     });
@@ -182,7 +185,7 @@ MemoryFigures GuestMemory::figures() const {
 std::vector<std::uint64_t> GuestMemory::pages_with_frames() const {
     std::vector<std::uint64_t> pages;
     for_each_page([&](std::uint64_t pfn, PmapEntry entry) {
-        if (entry.is_private() || entry.is_shared()) pages.push_back(pfn);
+        if (entry.is_private() || entry.is_shared() || entry.is_swapped()) pages.push_back(pfn);
     });
     return pages;
 }

@@ -4,6 +4,8 @@
 // Regions are RAM; every other guest-physical address is device memory or nothing. A page of RAM has no frame
 // until it is written: until then all of them show one frame of zeroes, which nobody can write.
 //
+// With a limit to the pool, pages that nobody uses lie in a swap file until they are (reclaim.hpp).
+//
 // Pages of equal contents may be made to share a frame, of one machine or several (page_sharing.hpp), and
 // pages that have become zero give theirs back.
 //
@@ -48,6 +50,7 @@ struct MemoryFigures {
     std::uint64_t unbacked = 0;  // never written
     std::uint64_t zero = 0;      // written once, and zero again
     std::uint64_t own = 0;       // with a frame of their own
+    std::uint64_t swapped = 0;   // in the swap file
     std::uint64_t shared = 0;    // with a frame that others show, too
 };
 
@@ -67,6 +70,8 @@ public:
         PmapEntry entry = pmap_.entry(address.page());
         if (entry.is_private() || entry.is_shared()) [[likely]]
             return pool_->host(entry.frame()) + address.page_offset();
+        if (entry.is_swapped()) [[unlikely]]
+            return const_cast<GuestMemory*>(this)->make_private(address.page()) + address.page_offset();
         return is_ram(address) ? pool_->zero_page() + address.page_offset() : nullptr;
     }
     std::byte* writable(GuestPhysical address) noexcept {
@@ -76,10 +81,22 @@ public:
         std::byte* page = make_private(address.page());
         return page ? page + address.page_offset() : nullptr;
     }
+    // The same for one who keeps the address, which tells that the page is in use.
+    std::byte* writable_to_keep(GuestPhysical address) noexcept {
+        std::byte* page = page_to_keep(address.page());
+        return page ? page + address.page_offset() : writable(address);
+    }
     // The page's, if it has a frame of its own; else null.
     std::byte* own_page(std::uint64_t pfn) const noexcept {
         PmapEntry entry = pmap_.entry(pfn);
         return entry.is_private() ? pool_->host(entry.frame()) : nullptr;
+    }
+    // The same, to be kept.
+    std::byte* page_to_keep(std::uint64_t pfn) noexcept {
+        PmapEntry entry = pmap_.entry(pfn);
+        if (!entry.is_private()) return nullptr;
+        if (!entry.was_used()) pmap_.set_used(pfn);
+        return pool_->host(entry.frame());
     }
     bool is_ram(GuestPhysical address) const noexcept {
         for (const MemoryRegion& region : regions_)
@@ -116,6 +133,15 @@ public:
     bool become_shared(std::uint64_t pfn);
     // A page whose own frame has the contents of a shared one shows that one.
     bool share(std::uint64_t pfn, MachineFrame frame);
+    // A page with a frame of its own goes to the swap file, from where the next access brings it back. False:
+    // the file has no room, or the host cannot write it.
+    bool become_swapped(std::uint64_t pfn);
+    // Has a page with a frame of its own been used since this was last asked?
+    bool was_used(std::uint64_t pfn) noexcept {
+        bool used = pmap_.entry(pfn).was_used();
+        if (used) pmap_.clear_used(pfn);
+        return used;
+    }
     // Frames that pages no longer share since the last call are not in use by them any more.
     void leave_shared_frames();
     bool has_left_shared_frames() const noexcept { return left_count_.load(std::memory_order_relaxed) != 0; }

@@ -1,51 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "memory/page_sharing.hpp"
+#include "memory/fake_tenant.hpp"
 
 #include <gtest/gtest.h>
 
 #include <array>
 #include <atomic>
-#include <cstring>
 #include <random>
 #include <thread>
 
 namespace undercroft {
 namespace {
 
-constexpr std::uint64_t pages = 512;
-
-class FakeTenant final : public MemoryTenant {
-public:
-    explicit FakeTenant(std::shared_ptr<FramePool> pool)
-        : memory_{*GuestMemory::create({{GuestPhysical{0}, pages << 12}}, std::move(pool))} {}
-
-    GuestMemory& guest_memory() noexcept override { return *memory_; }
-    bool hold() override {
-        ++holds;
-        if (!may_hold) return false;
-        held.lock();
-        return true;
-    }
-    void release() override { held.unlock(); }
-    std::chrono::nanoseconds ran() const override { return work; }
-
-    // A page that looks like this all over.
-    void fill(std::uint64_t pfn, std::uint8_t value) {
-        std::memset(memory_->writable(GuestPhysical{pfn << 12}), value, 4096);
-    }
-    std::byte at(std::uint64_t pfn, unsigned offset = 100) const {
-        return *memory_->readable(GuestPhysical{(pfn << 12) + offset});
-    }
-    MemoryFigures figures() const { return memory_->figures(); }
-
-    std::mutex held;  // whoever plays a vCPU locks it
-    bool may_hold = true;
-    unsigned holds = 0;
-    std::chrono::nanoseconds work{};
-
-private:
-    std::unique_ptr<GuestMemory> memory_;
-};
+using test::FakeTenant;
+using test::pages;
 
 struct Sharing : testing::Test {
     // Contents have to last from one pass to the next.
@@ -188,7 +156,7 @@ TEST_F(Sharing, AgreesWithAModelUnderLoad) {
         std::mt19937 random{seed};
         std::array<std::uint8_t, pages> model{};
         for (unsigned n = 0; n < 60000; ++n) {
-            std::lock_guard executing{tenant.held};
+            FakeTenant::Turn executing{tenant};
             std::uint64_t pfn = random() % pages;
             auto value = static_cast<std::uint8_t>(random() % 4);
             switch (random() % 8) {
@@ -205,7 +173,7 @@ TEST_F(Sharing, AgreesWithAModelUnderLoad) {
             }
         }
         for (std::uint64_t pfn = 0; pfn < pages; ++pfn) {
-            std::lock_guard executing{tenant.held};
+            FakeTenant::Turn executing{tenant};
             for (unsigned offset = 0; offset < 4096; ++offset)
                 if (tenant.at(pfn, offset) != std::byte{model[pfn]}) ++wrong;
         }

@@ -37,6 +37,12 @@ public:
         seen = PmapEntry::from_word(expected);
         return done;
     }
+    void set_used(std::uint64_t pfn) noexcept {
+        word(pfn).fetch_or(PmapEntry::used, std::memory_order_relaxed);
+    }
+    void clear_used(std::uint64_t pfn) noexcept {
+        word(pfn).fetch_and(~PmapEntry::used, std::memory_order_relaxed);
+    }
     std::uint64_t page_limit() const noexcept { return page_limit_; }
 
 private:

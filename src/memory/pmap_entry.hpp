@@ -14,6 +14,7 @@ enum class PageState : std::uint8_t {
     Unbacked,  // never written, or not RAM at all: the regions tell
     Private,   // has a frame of its own
     Zero,      // has been written, and is all zeroes now: has none
+    Swapped,   // is in the swap file
     Shared,    // shows a frame that others show, too, and nobody writes
 };
 
@@ -30,10 +31,20 @@ public:
         return PmapEntry{Number::set(of(state).word_, static_cast<std::uint32_t>(frame))};
     }
 
+    static constexpr PmapEntry swapped(std::uint32_t slot) {
+        return PmapEntry{Number::set(of(PageState::Swapped).word_, slot)};
+    }
+
     constexpr std::uint32_t word() const { return word_; }
     constexpr PageState state() const { return static_cast<PageState>(State::get(word_)); }
     constexpr bool is_private() const { return state() == PageState::Private; }
     constexpr bool is_shared() const { return state() == PageState::Shared; }
+    constexpr bool is_swapped() const { return state() == PageState::Swapped; }
+    constexpr std::uint32_t slot() const { return Number::get(word_); }
+    // Set since somebody has last looked: of a private page, a TLB was filled with it.
+    static constexpr std::uint32_t used = std::uint32_t{1} << frame_bits;
+    constexpr PmapEntry in_use() const { return PmapEntry{word_ | used}; }
+    constexpr bool was_used() const { return (word_ & used) != 0; }
     // Of a page that is private or shared.
     constexpr MachineFrame frame() const { return MachineFrame{Number::get(word_)}; }
 

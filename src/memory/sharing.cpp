@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The parts of GuestMemory that take frames away: while nobody executes or keeps an address of one.
+#include "base/check.hpp"
 #include "memory/guest_memory.hpp"
+#include "memory/swap_file.hpp"
 
 #include "x86/paging.hpp"
 
 #include <cstring>
+#include <optional>
 
 namespace undercroft {
 
@@ -35,6 +38,17 @@ bool GuestMemory::share(std::uint64_t pfn, MachineFrame frame) {
     pool_->join(frame);
     pmap_.replace(pfn, entry, PmapEntry::of(PageState::Shared, frame));
     pool_->give_back(own);
+    return true;
+}
+
+bool GuestMemory::become_swapped(std::uint64_t pfn) {
+    PmapEntry entry = pmap_.entry(pfn);
+    CHECK(entry.is_private(), "a page with a frame of its own");
+    MachineFrame frame = entry.frame();
+    std::optional<std::uint32_t> slot = pool_->swap()->write(pool_->host(frame));
+    if (!slot) return false;
+    pmap_.replace(pfn, entry, PmapEntry::swapped(*slot));
+    pool_->give_back(frame);
     return true;
 }
 

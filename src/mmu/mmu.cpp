@@ -55,7 +55,7 @@ bool Mmu::look_up(GuestVirtual address, Access access, AccessMode mode, Mapping&
     statistics_.tlb_misses[static_cast<unsigned>(access)]++;
     if (!state_.paging()) {
         std::uint64_t pfn = (address.value() & physical_mask) >> 12;
-        mapping = {pfn, PageRights::All, memory_.own_page(pfn)};
+        mapping = {pfn, PageRights::All, memory_.page_to_keep(pfn)};
         return true;
     }
     if (const SecondLevelEntry* entry = second_level_.find(page_of(address))) {
@@ -72,7 +72,7 @@ bool Mmu::look_up(GuestVirtual address, Access access, AccessMode mode, Mapping&
         large_pages_.note(address.value(), LargePages::Size::Of2M);
     if ((result.rights & PageRights::Large1G) != 0)
         large_pages_.note(address.value(), LargePages::Size::Of1G);
-    mapping = {result.pfn, result.rights, memory_.own_page(result.pfn)};
+    mapping = {result.pfn, result.rights, memory_.page_to_keep(result.pfn)};
     second_level_.insert(page_of(address), mapping.pfn, mapping.rights, mapping.host_page);
     return true;
 }
@@ -114,7 +114,7 @@ void Mmu::finish(GuestVirtual address, Access access, AccessMode mode, const Map
 std::byte* Mmu::find_frame(std::uint64_t pfn, Access access) noexcept {
     if (access == Access::Write || (access == Access::Read && reads_.are_enough(pfn)))
         return memory_.writable(GuestPhysical{pfn << 12});
-    return memory_.own_page(pfn);
+    return memory_.page_to_keep(pfn);
 }
 
 // Another vCPU that makes the page code looks for who may write it after it has entered itself as an owner.

@@ -114,7 +114,7 @@ void PageWalk::start(GuestVirtual address, Path& path) const noexcept {
     path.all = ~0ull;
     path.any = 0;
     path.table = TableAddress::get(state_.cr3) << 12;
-    path.host = memory_.writable(GuestPhysical{path.table});
+    path.host = memory_.writable_to_keep(GuestPhysical{path.table});
 }
 
 PageWalk::Outcome PageWalk::descend(GuestVirtual address, Path& path, std::uint32_t& error) const noexcept {
@@ -141,7 +141,7 @@ PageWalk::Outcome PageWalk::descend(GuestVirtual address, Path& path, std::uint3
         path.table = TableAddress::get(value) << 12;
         path.leaf = level;
         if (level == 0 || large) return Outcome::Done;
-        path.host = memory_.writable(GuestPhysical{path.table});
+        path.host = memory_.writable_to_keep(GuestPhysical{path.table});
     }
 }
 

@@ -7,6 +7,7 @@
 #include "machine/signals.hpp"
 #include "machine/terminal.hpp"
 #include "memory/sharing_thread.hpp"
+#include "memory/swap_file.hpp"
 #include "monitor/control/directory.hpp"
 #include "monitor/control/server.hpp"
 #include "monitor/shared_terminal.hpp"
@@ -54,11 +55,11 @@ void allow_many_files() {
 class Monitor {
 public:
     // Without a terminal, each machine has a console of its own.
-    Monitor(EventLoop& loop, Scheduler& scheduler, PageSharing* sharing, Fd signals, Tenants tenants,
+    Monitor(EventLoop& loop, Scheduler& scheduler, MemoryKeepers keepers, Fd signals, Tenants tenants,
             std::unique_ptr<SharedTerminal> terminal)
         : loop_{loop},
           scheduler_{scheduler},
-          sharing_{sharing},
+          keepers_{keepers},
           signals_{std::move(signals)},
           terminal_{std::move(terminal)},
           tenants_{std::move(tenants)} {
@@ -91,7 +92,7 @@ public:
     Result<MonitorReport> to_end() {
         for (auto& tenant : tenants_) {
             auto started =
-                tenant->start(scheduler_, sharing_, clock_, [this, it = tenant.get()] { on_end(*it); });
+                tenant->start(scheduler_, keepers_, clock_, [this, it = tenant.get()] { on_end(*it); });
             if (!started) return started.error();
         }
         loop_.run();
@@ -196,7 +197,7 @@ private:
 
     EventLoop& loop_;
     Scheduler& scheduler_;
-    PageSharing* sharing_;
+    MemoryKeepers keepers_;
     Fd signals_;
     HostClock clock_;
     std::unique_ptr<SharedTerminal> terminal_;
@@ -235,6 +236,13 @@ Result<MonitorReport> run_machines(MonitorOptions options) {
     if (!scheduler) return scheduler.error();
     auto pool = FramePool::create();
     if (!pool) return std::move(pool.error()).in("cannot reserve memory");
+    std::optional<Reclaim> reclaim;
+    if (options.pool) {
+        auto swap = SwapFile::create(options.swap_folder);
+        if (!swap) return std::move(swap.error()).in("swap file in");
+        (*pool)->set_limit(*options.pool >> 12, *std::move(swap));
+        reclaim.emplace(*pool, [](const std::string& text) { Console::notice(text); });
+    }
     PageSharing sharing{*pool};
     SharingThread sharing_thread{sharing, *pool};
     Tenants tenants;
@@ -256,8 +264,12 @@ Result<MonitorReport> run_machines(MonitorOptions options) {
         SharedTerminal* terminal = tenant.options().console == "stdio" ? shared->get() : nullptr;
         if (auto opened = tenant.open_console(terminal, number); !opened) return opened.error();
     }
-    Monitor monitor{
-        **loop, **scheduler, &sharing, *std::move(signal_fd), std::move(tenants), *std::move(shared)};
+    Monitor monitor{**loop,
+                    **scheduler,
+                    {&sharing, reclaim ? &*reclaim : nullptr},
+                    *std::move(signal_fd),
+                    std::move(tenants),
+                    *std::move(shared)};
     if (auto opened = monitor.open_control(options.control); !opened) return opened.error();
     return monitor.to_end();
 }

@@ -12,6 +12,8 @@
 #include "monitor/reports.hpp"
 #include "schedule/scheduler.hpp"
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,6 +25,10 @@ struct MonitorOptions {
     // possible.
     std::string control;
     unsigned processors = host_processors();  // threads of the host that run vCPUs, at most
+    // Bytes of memory that all machines have at most; none: what the host has. Pages without room are kept in
+    // a file in a folder.
+    std::optional<std::uint64_t> pool;
+    std::string swap_folder;
 };
 
 // Blocks nearly all signals for good: call it before there are other threads, from a program that exits

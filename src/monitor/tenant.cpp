@@ -101,10 +101,10 @@ Result<void> Tenant::open_console(SharedTerminal* terminal, unsigned number) {
     return {};
 }
 
-Result<void> Tenant::start(Scheduler& scheduler, PageSharing* sharing, const Clock& clock,
+Result<void> Tenant::start(Scheduler& scheduler, MemoryKeepers keepers, const Clock& clock,
                            std::function<void()> on_end) {
     scheduler_ = &scheduler;
-    sharing_ = sharing;
+    keepers_ = keepers;
     clock_ = &clock;
     if (options_.machine.engine.kind == EngineKind::Lockstep)
         clock_ = &slow_clock_.emplace(clock, lockstep_slowness);
@@ -126,7 +126,7 @@ Result<void> Tenant::run() {
                                     .loop = loop_,
                                     .clock = *clock_,
                                     .scheduler = *scheduler_,
-                                    .sharing = sharing_});
+                                    .keepers = keepers_});
     if (!machine) return machine.error();
     start_.figures.push_back({"until the guest ran", since_start(), "s"});
     machine_ = *std::move(machine);

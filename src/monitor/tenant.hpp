@@ -42,7 +42,7 @@ public:
     Result<void> open_console(SharedTerminal* terminal, unsigned number);
     // `on_end` is called when the machine has ended for good. They outlive the tenant; without sharing nobody
     // looks through its memory.
-    Result<void> start(Scheduler& scheduler, PageSharing* sharing, const Clock& clock,
+    Result<void> start(Scheduler& scheduler, MemoryKeepers keepers, const Clock& clock,
                        std::function<void()> on_end);
 
     const std::string& name() const { return options_.name; }
@@ -81,7 +81,7 @@ private:
     Machine::Disks disks_;
     EventLoop& loop_;
     Scheduler* scheduler_ = nullptr;
-    PageSharing* sharing_ = nullptr;
+    MemoryKeepers keepers_;
     const Clock* clock_ = nullptr;  // the guest's
     std::optional<SlowClock> slow_clock_;
     Bells bells_;

@@ -83,6 +83,20 @@ TEST_F(Machines, IdleOnesShareMemory) {
     EXPECT_GT(std::stoull(shared[1]), std::uint64_t{20} << 20) << errors;
 }
 
+// 192 MiB on 48: what a guest writes comes back from the swap file.
+TEST_F(Machines, SwapsWhatThePoolHasNoRoomFor) {
+    NEED_GUEST(Image::Plain);
+    GuestProcess guest{{"run", machine("large", "shell"), "--pool", "48M", "--swap", folder, "--json"}};
+    guest.send("seq 1 8000000 >/a; md5sum /a; md5sum </a; exit\n");
+    EXPECT_TRUE(guest.wait_for("a4e6a3c6d05a9d3cea759cc8e1066294  /a", patience(120))) << CONSOLE(guest);
+    EXPECT_TRUE(guest.wait_for("a4e6a3c6d05a9d3cea759cc8e1066294  -", patience(120))) << CONSOLE(guest);
+    EXPECT_EQ(guest.wait_for_exit(patience(60)), 0) << CONSOLE(guest);
+    std::smatch swapped;
+    std::string errors = guest.errors();
+    ASSERT_TRUE(std::regex_search(errors, swapped, std::regex{"\"swapped_bytes\": ([0-9]+)"})) << errors;
+    EXPECT_GT(std::stoull(swapped[1]), std::uint64_t{40} << 20) << errors;
+}
+
 TEST_F(Machines, OneRebootsWhileAnotherRuns) {
     NEED_GUEST(Image::Plain);
     GuestProcess guests{{"run", machine("shell", "shell"), machine("again", "reboot", "reboot = true")}};

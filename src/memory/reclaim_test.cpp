@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "memory/reclaim.hpp"
+#include "memory/fake_tenant.hpp"
+#include "memory/page_sharing.hpp"
+#include "memory/swap_file.hpp"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <atomic>
+#include <random>
+#include <thread>
+#include <vector>
+
+namespace undercroft {
+namespace {
+
+using test::FakeTenant;
+using test::pages;
+
+struct Reclaiming : testing::Test {
+    static constexpr std::uint64_t limit = pages / 4;
+
+    explicit Reclaiming(std::uint64_t slots = SwapFile::most_slots) {
+        auto swap = SwapFile::create(testing::TempDir(), slots);
+        EXPECT_TRUE(swap) << swap.error().message;
+        pool->set_limit(limit, *std::move(swap));
+        reclaim.emplace(pool, [this](const std::string& text) {
+            std::lock_guard lock{mutex};
+            said.push_back(text);
+            changed.notify_all();
+        });
+    }
+    void wait_until_said(std::size_t count) {
+        std::unique_lock lock{mutex};
+        ASSERT_TRUE(changed.wait_for(lock, std::chrono::minutes{1}, [&] { return said.size() >= count; }));
+    }
+
+    std::mutex mutex;
+    std::condition_variable changed;
+    std::vector<std::string> said;
+    std::shared_ptr<FramePool> pool = *FramePool::create();
+    std::optional<Reclaim> reclaim;
+};
+
+// A page's contents, by which it is known again.
+std::uint64_t pattern(std::uint64_t pfn, std::uint64_t salt, std::uint64_t word) {
+    return (pfn * 0x9e3779b97f4a7c15 ^ salt) * (2 * word + 1);
+}
+
+void write_page(FakeTenant& tenant, std::uint64_t pfn, std::uint64_t salt) {
+    FakeTenant::Turn executing{tenant};
+    auto* words = reinterpret_cast<std::uint64_t*>(tenant.guest_memory().writable(GuestPhysical{pfn << 12}));
+    for (unsigned n = 0; n < 512; ++n) words[n] = pattern(pfn, salt, n);
+}
+
+bool is_right(FakeTenant& tenant, std::uint64_t pfn, std::uint64_t salt) {
+    FakeTenant::Turn executing{tenant};
+    const auto* words =
+        reinterpret_cast<const std::uint64_t*>(tenant.guest_memory().readable(GuestPhysical{pfn << 12}));
+    for (unsigned n = 0; n < 512; ++n)
+        if (words[n] != pattern(pfn, salt, n)) return false;
+    return true;
+}
+
+TEST_F(Reclaiming, FourTimesThePoolFindsEveryByte) {
+    FakeTenant tenant{pool};
+    reclaim->add(tenant);
+    for (unsigned round = 0; round < 5; ++round) {
+        for (std::uint64_t pfn = 0; pfn < pages; ++pfn) write_page(tenant, pfn, round);
+        for (std::uint64_t pfn = 0; pfn < pages; ++pfn) ASSERT_TRUE(is_right(tenant, pfn, round)) << pfn;
+    }
+    EXPECT_GT(reclaim->figures().swapped, 5 * (pages - limit) / 2);
+    EXPECT_GT(tenant.figures().swapped, 0u);
+    EXPECT_FALSE(reclaim->figures().stuck);
+    reclaim->remove(tenant);
+}
+
+// Two machines, with sharing at work as well.
+TEST_F(Reclaiming, AgreesWithAModelUnderLoad) {
+    FakeTenant first{pool};
+    FakeTenant second{pool};
+    PageSharing sharing{pool};
+    for (FakeTenant* tenant : {&first, &second}) {
+        reclaim->add(*tenant);
+        sharing.add(*tenant);
+    }
+    std::atomic<unsigned> wrong{0};
+    std::atomic<bool> done{false};
+    auto play = [&](FakeTenant& tenant, unsigned seed) {
+        std::mt19937 random{seed};
+        std::array<std::uint64_t, pages> salt{};
+        for (std::uint64_t pfn = 0; pfn < pages; ++pfn) write_page(tenant, pfn, 0);
+        for (unsigned n = 0; n < 6000; ++n) {
+            std::uint64_t pfn = random() % pages;
+            if (random() % 3 == 0)
+                write_page(tenant, pfn, salt[pfn] = random() % 2);
+            else if (!is_right(tenant, pfn, salt[pfn]))
+                ++wrong;
+        }
+    };
+    std::thread scanner{[&] {
+        while (!done) sharing.pass([](std::uint64_t) { return true; });
+    }};
+    std::thread one{[&] { play(first, 1); }};
+    std::thread other{[&] { play(second, 2); }};
+    one.join();
+    other.join();
+    done = true;
+    scanner.join();
+    EXPECT_EQ(wrong, 0u);
+    EXPECT_GT(reclaim->figures().swapped, pages);
+    for (FakeTenant* tenant : {&first, &second}) {
+        reclaim->remove(*tenant);
+        sharing.remove(*tenant);
+    }
+}
+
+TEST_F(Reclaiming, ZeroPagesNeedNoFile) {
+    FakeTenant tenant{pool};
+    reclaim->add(tenant);
+    for (std::uint64_t pfn = 0; pfn < pages; ++pfn) {
+        FakeTenant::Turn executing{tenant};
+        tenant.fill(pfn, 0);
+    }
+    write_page(tenant, 3, 5);
+    EXPECT_TRUE(is_right(tenant, 3, 5));
+    EXPECT_GT(reclaim->figures().zeroed, 0u);
+    reclaim->remove(tenant);
+}
+
+struct LittleSwap : Reclaiming {
+    LittleSwap() : Reclaiming{40} {}
+};
+
+TEST_F(LittleSwap, FullItHoldsTheMachinesAndLosesNothing) {
+    FakeTenant tenant{pool};
+    auto other = std::make_unique<FakeTenant>(pool);
+    reclaim->add(tenant);
+    reclaim->add(*other);
+    constexpr std::uint64_t half = limit / 2;
+    for (std::uint64_t pfn = 0; pfn < half; ++pfn) write_page(*other, pfn, 1);
+    std::atomic<bool> written{false};
+    std::thread writer{[&] {
+        for (std::uint64_t pfn = 0; pfn < limit; ++pfn) write_page(tenant, pfn, 2);
+        written = true;
+    }};
+    wait_until_said(1);
+    EXPECT_NE(said[0].find("No space left on device"), std::string::npos) << said[0];
+    EXPECT_TRUE(reclaim->figures().stuck);
+    EXPECT_FALSE(written);
+    // It ends: there is room, and the others go on.
+    reclaim->remove(*other);
+    other.reset();
+    writer.join();
+    wait_until_said(2);
+    EXPECT_FALSE(reclaim->figures().stuck);
+    for (std::uint64_t pfn = 0; pfn < limit; ++pfn) ASSERT_TRUE(is_right(tenant, pfn, 2)) << pfn;
+    reclaim->remove(tenant);
+}
+
+TEST(SwapFile, KeepsPagesInSlots) {
+    auto made = SwapFile::create(testing::TempDir(), 3);
+    ASSERT_TRUE(made);
+    SwapFile& swap = **made;
+    std::array<std::array<std::byte, 4096>, 4> page{};
+    std::vector<std::uint32_t> slots;
+    for (unsigned n = 0; n < 3; ++n) {
+        page[n].fill(static_cast<std::byte>(n + 1));
+        auto slot = swap.write(page[n].data());
+        ASSERT_TRUE(slot);
+        slots.push_back(*slot);
+    }
+    EXPECT_FALSE(swap.write(page[3].data()));
+    EXPECT_EQ(swap.failure(), ENOSPC);
+    swap.release(slots[1]);
+    EXPECT_EQ(swap.in_use(), 2u);
+    EXPECT_EQ(swap.write(page[3].data()), slots[1]);
+    std::array<std::byte, 4096> in{};
+    swap.read(slots[2], in.data());
+    EXPECT_EQ(in, page[2]);
+    EXPECT_FALSE(SwapFile::create("/nowhere"));
+}
+
+}  // namespace
+}  // namespace undercroft
