@@ -149,7 +149,7 @@ bool Machine::is_paused() {
 
 bool Machine::hold() {
     scheduler_.hold(share_);
-    if (!memory_->requests().try_lock()) {
+    if (!memory_->requests().try_close()) {
         scheduler_.release(share_);
         return false;
     }
@@ -158,7 +158,7 @@ bool Machine::hold() {
 }
 
 void Machine::release() {
-    memory_->requests().unlock();
+    memory_->requests().open();
     scheduler_.release(share_);
 }
 

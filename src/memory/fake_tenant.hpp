@@ -6,6 +6,7 @@
 #include "memory/memory_tenant.hpp"
 
 #include <atomic>
+#include <condition_variable>
 #include <cstring>
 #include <memory>
 #include <mutex>
@@ -25,13 +26,23 @@ public:
     bool hold() override {
         ++holds;
         if (!may_hold) return false;
-        ++wanted;
-        held_.lock();
+        ++wanted_;
+        std::unique_lock lock{mutex_};
+        changed_.wait(lock, [this] { return !executes_; });
+        if (held_) {
+            --wanted_;
+            return false;
+        }
+        held_ = true;
         return true;
     }
     void release() override {
-        held_.unlock();
-        --wanted;
+        {
+            std::lock_guard lock{mutex_};
+            held_ = false;
+            --wanted_;
+        }
+        changed_.notify_all();
     }
     std::chrono::nanoseconds ran() const override { return work; }
 
@@ -49,24 +60,35 @@ public:
     class Turn {
     public:
         explicit Turn(FakeTenant& tenant) : tenant_{tenant} {
-            while (tenant.wanted != 0 || tenant.memory_->pool().is_over_limit()) std::this_thread::yield();
-            tenant.held_.lock();
+            while (tenant.wanted_ != 0 || tenant.memory_->pool().is_over_limit()) std::this_thread::yield();
+            std::unique_lock lock{tenant.mutex_};
+            tenant.changed_.wait(lock, [&] { return !tenant.held_; });
+            tenant.executes_ = true;
         }
         Turn(const Turn&) = delete;
         Turn& operator=(const Turn&) = delete;
-        ~Turn() { tenant_.held_.unlock(); }
+        ~Turn() {
+            {
+                std::lock_guard lock{tenant_.mutex_};
+                tenant_.executes_ = false;
+            }
+            tenant_.changed_.notify_all();
+        }
 
     private:
         FakeTenant& tenant_;
     };
 
-    std::atomic<unsigned> wanted{0};
     bool may_hold = true;
-    unsigned holds = 0;
+    std::atomic<unsigned> holds = 0;
     std::chrono::nanoseconds work{};
 
 private:
-    std::mutex held_;
+    std::atomic<unsigned> wanted_{0};
+    std::mutex mutex_;  // of the next three
+    std::condition_variable changed_;
+    bool held_ = false;
+    bool executes_ = false;
     std::unique_ptr<GuestMemory> memory_;
 };
 

@@ -28,13 +28,13 @@
 #include "base/result.hpp"
 #include "memory/frame_pool.hpp"
 #include "memory/physical_map.hpp"
+#include "memory/request_gate.hpp"
 #include "x86/address.hpp"
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <shared_mutex>
 #include <span>
 #include <vector>
 
@@ -145,8 +145,7 @@ public:
     // Frames that pages no longer share since the last call are not in use by them any more.
     void leave_shared_frames();
     bool has_left_shared_frames() const noexcept { return left_count_.load(std::memory_order_relaxed) != 0; }
-    // Held shared by devices while they keep addresses, exclusively by whoever takes frames away.
-    std::shared_mutex& requests() noexcept { return requests_; }
+    RequestGate& requests() noexcept { return requests_; }
 
 private:
     explicit GuestMemory(std::shared_ptr<FramePool> pool) : pool_{std::move(pool)} {}
@@ -169,7 +168,7 @@ private:
     // does not leave twice before they are seen to.
     Reservation left_;
     std::atomic<std::uint32_t> left_count_{0};
-    std::shared_mutex requests_;
+    RequestGate requests_;
     SpinLock stash_lock_;
     FrameBatch stash_;  // to be handed out next, the last one first; under the lock
 };

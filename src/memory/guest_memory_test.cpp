@@ -111,6 +111,29 @@ TEST(GuestMemory, FramesGoBackToTheOthersAsZeroes) {
     EXPECT_EQ(*keeps->readable(GuestPhysical{0x1000}), std::byte{7});
 }
 
+TEST(RequestGate, OpensForDevicesAgain) {
+    RequestGate gate;
+    {
+        RequestGate::Pass pass{gate};
+        RequestGate::Pass another{gate};
+        EXPECT_FALSE(gate.try_close());
+    }
+    ASSERT_TRUE(gate.try_close());
+    EXPECT_FALSE(gate.try_close());
+    std::atomic<bool> opened{false};
+    std::thread device{[&] {
+        RequestGate::Pass pass{gate};
+        EXPECT_TRUE(opened);
+    }};
+    std::thread{[&] {  // not the one that closed it
+        opened = true;
+        gate.open();
+    }}
+        .join();
+    device.join();
+    EXPECT_TRUE(gate.try_close());
+}
+
 TEST(GuestMemory, CopiesAcrossPages) {
     auto memory = two_regions();
     std::array<std::byte, 10000> out{};

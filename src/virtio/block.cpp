@@ -76,7 +76,7 @@ void VirtioBlock::set_busy(bool busy) {
 void VirtioBlock::serve() {
     for (;;) {
         std::uint64_t generation = 0;
-        auto request = memory_.begin_request();
+        RequestGate::Pass request{memory_.requests()};
         {
             std::lock_guard lock{lock_};
             count_ = fetch();

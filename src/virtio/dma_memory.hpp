@@ -14,7 +14,6 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
-#include <shared_mutex>
 #include <span>
 #include <utility>
 
@@ -50,10 +49,8 @@ public:
         return memory_.read(from, to);
     }
 
-    // To be held by other threads than vCPUs' while they use what find() found, and find it.
-    [[nodiscard]] std::shared_lock<std::shared_mutex> begin_request() const {
-        return std::shared_lock{memory_.requests()};
-    }
+    // To be passed by other threads than vCPUs' while they use what find() found, and find it.
+    RequestGate& requests() const { return memory_.requests(); }
     // Adds where the range lies in our process, for one request.
     [[nodiscard]] bool find(GuestPhysical address, std::uint64_t length, Access access, Buffers& into) const;
     void wrote(GuestPhysical address, std::uint64_t length) const {
