@@ -26,7 +26,7 @@ Rows::Rows(const std::vector<std::string>& names, bool with_colours, std::string
     for (std::size_t n = 0; n < names.size(); ++n) {
         std::string prefix = fmt::format("{:<{}} | ", names[n], width);
         if (with_colours) prefix = fmt::format("\x1b[{}m{}\x1b[0m", colours[n % colours.size()], prefix);
-        machines_.push_back({.prefix = std::move(prefix), .held = {}});
+        machines_.push_back({.prefix = std::move(prefix), .held = {}, .line = {}});
     }
 }
 
@@ -63,6 +63,7 @@ std::string Rows::add(unsigned number, std::span<const std::byte> bytes) {
             machine.sequence = Sequence::None;
             print(number, out);
             out += end_row();
+            machine.line.clear();
         } else if (is_text(machine, text)) {
             machine.held += text;
             if (machine.held.size() >= longest) print(number, out);
@@ -74,21 +75,25 @@ std::string Rows::add(unsigned number, std::span<const std::byte> bytes) {
     return out;
 }
 
-// What the machine holds goes behind its open row, or into a new one.
+// What the machine holds goes behind its open row, or into a new one, which begins with what others' rows
+// have cut off.
 void Rows::print(unsigned number, std::string& out) {
     Machine& machine = machines_[number];
     if (open_ != number) {
         out += end_row();
-        out += machine.prefix;
+        out += machine.prefix + machine.line;
         open_ = number;
-        column_ = 0;
     }
     for (char byte : machine.held) {
-        if (byte == backspace && column_ == 0) continue;
-        column_ = byte == backspace ? column_ - 1 : column_ + 1;
+        if (byte == backspace && machine.line.empty()) continue;
         out += byte;
+        if (byte == backspace)
+            machine.line.pop_back();
+        else
+            machine.line += byte;
     }
     machine.held.clear();
+    if (machine.line.size() > longest) machine.line.clear();
 }
 
 std::string Rows::flush() {

@@ -38,6 +38,7 @@ private:
     struct Machine {
         std::string prefix;
         std::string held;
+        std::string line;  // what is shown of the line that has not ended
         Sequence sequence = Sequence::None;
     };
 
@@ -48,7 +49,6 @@ private:
     std::vector<Machine> machines_;
     std::optional<unsigned> eager_;
     std::optional<unsigned> open_;  // whose row has not ended
-    std::size_t column_ = 0;        // how much of it stands behind the name
     std::size_t holding_ = 0;       // machines that hold something back
 };
 

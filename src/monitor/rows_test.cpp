@@ -38,7 +38,7 @@ TEST_F(RowsTest, LinesThatDoNotEndAreShownLater) {
     add(0, "more");
     rows.flush();
     EXPECT_EQ(add(1, "between\n"), "\ndata | between\n");
-    EXPECT_EQ(add(0, " of it\n"), "web  |  of it\n");
+    EXPECT_EQ(add(0, " of it\n"), "web  | more of it\n") << "whole again";
     EXPECT_EQ(rows.end_row(), "");
 }
 
@@ -48,6 +48,9 @@ TEST_F(RowsTest, TheEagerMachineIsNotHeldBack) {
     EXPECT_EQ(add(1, "l"), "l");
     EXPECT_EQ(add(1, "\b \bps\r\n"), "\b \bps\n");
     EXPECT_FALSE(rows.holds_something());
+    EXPECT_EQ(add(1, "lx\b \b"), "data | lx\b \b");
+    EXPECT_EQ(add(0, "between\n"), "\nweb  | between\n");
+    EXPECT_EQ(add(1, "s\n"), "data | ls\n") << "what was cut off is there again";
 }
 
 TEST_F(RowsTest, LongLinesArePassedOnInPieces) {
