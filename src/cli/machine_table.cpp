@@ -76,7 +76,7 @@ std::optional<std::string> rate_text(std::optional<double> value) {
 }
 
 using Text = std::optional<std::string>;
-constexpr std::array<Column, 14> table{
+constexpr std::array<Column, 15> table{
     {{"NAME", true, true, [](const MachineRow& row) -> Text { return row.status.name; }},
      {"MONITOR", false, true, [](const MachineRow& row) -> Text { return fmt::format("{}", row.process); }},
      {"STATE", true, true, [](const MachineRow& row) -> Text { return row.status.state; }},
@@ -91,6 +91,8 @@ constexpr std::array<Column, 14> table{
      {"TOUCHED", false, false, [](const MachineRow& row) { return bytes_text(row.status.figures.touched); }},
      {"SHARED", false, false, [](const MachineRow& row) { return bytes_text(row.status.figures.shared); }},
      {"ZERO", false, false, [](const MachineRow& row) { return bytes_text(row.status.figures.zero); }},
+     {"BALLOON", false, false,
+      [](const MachineRow& row) { return bytes_text(row.status.figures.ballooned); }},
      {"SWAPPED", false, false,
       [](const MachineRow& row) { return bytes_text(row.status.figures.swapped); }}}};
 
@@ -168,6 +170,7 @@ std::string json_of(const std::vector<MachineRow>& rows) {
         add("touched_bytes", status.figures.touched);
         add("shared_bytes", status.figures.shared);
         add("zero_bytes", status.figures.zero);
+        add("ballooned_bytes", status.figures.ballooned);
         add("swapped_bytes", status.figures.swapped);
         root["machines"].push_back(std::move(machine));
     }

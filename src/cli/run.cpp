@@ -89,6 +89,7 @@ Result<TenantOptions> machine_of(const RunArguments& arguments) {
     options.machine.command_line = default_command_line;
     if (!arguments.append.empty()) options.machine.command_line += " " + arguments.append;
     options.console = arguments.console;
+    options.machine.balloon = arguments.balloon;
     options.reboot = arguments.reboot;
     if (auto checked = check(options.machine); !checked) return checked.error();
     return options;
@@ -129,6 +130,10 @@ std::vector<const CLI::Option*> add_machine_options(CLI::App& verb, RunArguments
     verb.add_option("--console", arguments.console, "stdio, file:PATH (output only) or unix:PATH (a socket)")
         ->type_name("WHERE")
         ->capture_default_str();
+    verb.add_flag("--balloon", arguments.balloon,
+                  "a balloon (virtio), by which 'undercroft balloon' takes memory from\nthe guest and gives "
+                  "it back; it also "
+                  "reports free memory");
     verb.add_flag("--reboot", arguments.reboot, "start again when the guest resets");
     std::vector<const CLI::Option*> added;
     for (CLI::Option* option : verb.get_options()) {

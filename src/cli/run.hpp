@@ -34,6 +34,7 @@ struct RunArguments {
     std::string pool;
     std::string swap_folder = "/var/tmp";
     std::string log = "warn";
+    bool balloon = false;
     bool reboot = false;
     bool statistics = false;
     bool json = false;

@@ -39,7 +39,8 @@ struct MachineConfig {
     std::string command_line;                         // all of it
     std::uint64_t memory = std::uint64_t{512} << 20;  // bytes
     unsigned processors = 1;
-    std::vector<DiskChoice> disks;  // at most layout::virtio_slot_count
+    std::vector<DiskChoice> disks;  // at most layout::virtio_slot_count, with the balloon
+    bool balloon = false;
     EngineChoice engine;
     ShareOptions share;
     std::shared_ptr<FramePool> pool;  // of machine frames; null: one of its own

@@ -3,6 +3,7 @@
 
 #include "machine/start_state.hpp"
 
+#include <algorithm>
 #include <mutex>
 #include <utility>
 
@@ -40,6 +41,12 @@ Result<std::unique_ptr<Machine>> Machine::create(GuestImage image, const EngineC
     for (unsigned slot = 0; slot < ground.disks.size(); ++slot)
         machine->disks_.push_back(
             std::make_unique<DiskDevice>(slot, *ground.disks[slot], machine->dma_memory_, machine->board_));
+    if (ground.balloon) {
+        auto slot = static_cast<unsigned>(ground.disks.size());
+        BalloonMemory& pages = *machine;
+        machine->balloon_ =
+            std::make_unique<BalloonDevice>(slot, pages, machine->dma_memory_, machine->board_);
+    }
     return machine;
 }
 
@@ -51,7 +58,7 @@ Machine::Machine(GuestImage image, unsigned processors, ShareOptions share, cons
       keepers_{ground.keepers},
       share_{share},
       memory_{std::move(image.memory)},
-      exchange_{processors > 1 || !ground.disks.empty()
+      exchange_{processors > 1 || !ground.disks.empty() || ground.balloon
                     ? std::make_unique<CodeExchange>(memory_->page_limit())
                     : nullptr},
       dma_memory_{*memory_,
@@ -147,8 +154,10 @@ bool Machine::is_paused() {
     return paused_;
 }
 
+// Not for long: a vCPU may be waiting for who asks.
 bool Machine::hold() {
-    scheduler_.hold(share_);
+    constexpr Nanoseconds patience = 5'000'000;
+    if (!scheduler_.hold(share_, patience)) return false;
     if (!memory_->requests().try_close()) {
         scheduler_.release(share_);
         return false;
@@ -160,6 +169,33 @@ bool Machine::hold() {
 void Machine::release() {
     memory_->requests().open();
     scheduler_.release(share_);
+}
+
+// Pages with code stay: nobody would tell those who have translated it.
+bool Machine::give_up(std::span<const PageRange> pages, GivenUp how) {
+    given_up_.clear();
+    if (!hold()) return false;
+    const CodePages& code = processors_.front()->code_pages();
+    for (const PageRange& range : pages) {
+        std::uint64_t limit = memory_->page_limit();
+        std::uint64_t end = range.pfn + std::min(range.count, limit);
+        for (std::uint64_t pfn = range.pfn; pfn < std::min(end, limit); ++pfn) {
+            if (!code.holds_code(pfn)) given_up_.push_back(pfn);
+        }
+    }
+    memory_->give_up(given_up_, how == GivenUp::IntoBalloon ? PageState::Ballooned : PageState::Unbacked);
+    release();
+    return true;
+}
+
+Result<void> Machine::set_memory_target(std::uint64_t bytes) {
+    if (!balloon_) return Error{"it has no balloon: it has to be started with one"};
+    std::lock_guard lock{board_.lock()};
+    if (!balloon_->balloon().has_driver())
+        return Error{"its guest has no driver for the balloon (virtio_balloon)"};
+    std::uint64_t all = memory_->size();
+    balloon_->balloon().set_target(static_cast<std::uint32_t>((all - std::min(bytes, all)) >> 12));
+    return {};
 }
 
 void Machine::input_arrived() {

@@ -9,6 +9,7 @@
 #include "base/clock.hpp"
 #include "base/result.hpp"
 #include "cpu/cpuid.hpp"
+#include "machine/balloon_device.hpp"
 #include "machine/board.hpp"
 #include "machine/console.hpp"
 #include "machine/disk_device.hpp"
@@ -28,6 +29,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -35,7 +37,7 @@ namespace undercroft {
 
 enum class Outcome : std::uint8_t { PoweredOff, Reset, TripleFault, Stopped, EnginesDiffer };
 
-class Machine final : private MemoryTenant {
+class Machine final : private MemoryTenant, private BalloonMemory {
 public:
     using Disks = std::vector<std::unique_ptr<Disk>>;
 
@@ -47,6 +49,7 @@ public:
         const Clock& clock;
         Scheduler& scheduler;
         MemoryKeepers keepers{};  // of its memory, while it runs
+        bool balloon = false;     // the machine has one
     };
 
     static Result<std::unique_ptr<Machine>> create(GuestImage image, const EngineChoice& engine,
@@ -72,6 +75,9 @@ public:
     void pause();
     void resume();
     bool is_paused();
+    // Asks the guest to make do with so many bytes of its memory, as far as it can. Error: there is no
+    // balloon, or no driver for it.
+    Result<void> set_memory_target(std::uint64_t bytes);
     ShareFigures share() const { return scheduler_.figures(share_); }
 
     MachineFigures figures() const;  // any thread
@@ -88,6 +94,8 @@ private:
     GuestMemory& guest_memory() noexcept override { return *memory_; }
     bool hold() override;
     void release() override;
+    // Of the BalloonMemory.
+    bool give_up(std::span<const PageRange> pages, GivenUp how) override;
     std::chrono::nanoseconds ran() const override {
         return std::chrono::nanoseconds{scheduler_.figures(share_).ran};
     }
@@ -114,6 +122,9 @@ private:
 
     std::vector<std::unique_ptr<DiskDevice>>
         disks_;  // their threads end before there are no vCPUs to interrupt
+
+    std::unique_ptr<BalloonDevice> balloon_;
+    std::vector<std::uint64_t> given_up_;  // of the balloon's thread
 
     std::optional<Outcome> outcome_;   // under the board's lock, like the next
     std::uint64_t status_wanted_ = 0;  // a bit for each vCPU that has not printed its line yet

@@ -19,6 +19,7 @@ struct MachineFigures {
     std::optional<std::uint64_t> touched;  // the host backs it
     std::optional<std::uint64_t> shared;
     std::optional<std::uint64_t> zero;
+    std::optional<std::uint64_t> ballooned;
     std::optional<std::uint64_t> swapped;
 };
 

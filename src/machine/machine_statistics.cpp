@@ -133,6 +133,7 @@ MachineFigures Machine::figures() const {
     figures.shared = pages.shared << 12;
     figures.zero = pages.zero << 12;
     if (memory_->pool().swap() != nullptr) figures.swapped = pages.swapped << 12;
+    figures.ballooned = pages.ballooned << 12;
     return figures;
 }
 

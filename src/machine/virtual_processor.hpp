@@ -57,6 +57,7 @@ public:
     VirtualProcessor& operator=(const VirtualProcessor&) = delete;
 
     Vcpu& vcpu() { return *vcpu_; }
+    const CodePages& code_pages() const { return code_pages_; }
     int alarm_fd() const { return alarm_.fd(); }
     // When the vCPU is in its start state.
     Result<void> make_engine(const EngineChoice& choice);

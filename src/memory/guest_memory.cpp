@@ -177,6 +177,7 @@ MemoryFigures GuestMemory::figures() const {
             case PageState::Zero: ++figures.zero; break;
             case PageState::Swapped: ++figures.swapped; break;
             case PageState::Shared: ++figures.shared; break;
+            case PageState::Ballooned: ++figures.ballooned; break;
         }
     });
     return figures;

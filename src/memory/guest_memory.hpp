@@ -47,11 +47,12 @@ struct MemoryRegion {
 
 // Pages of RAM by state.
 struct MemoryFigures {
-    std::uint64_t unbacked = 0;  // never written
-    std::uint64_t zero = 0;      // written once, and zero again
-    std::uint64_t own = 0;       // with a frame of their own
-    std::uint64_t swapped = 0;   // in the swap file
-    std::uint64_t shared = 0;    // with a frame that others show, too
+    std::uint64_t unbacked = 0;   // never written
+    std::uint64_t zero = 0;       // written once, and zero again
+    std::uint64_t own = 0;        // with a frame of their own
+    std::uint64_t swapped = 0;    // in the swap file
+    std::uint64_t shared = 0;     // with a frame that others show, too
+    std::uint64_t ballooned = 0;  // given up by the guest's balloon
 };
 
 class GuestMemory {
@@ -142,6 +143,9 @@ public:
         if (used) pmap_.clear_used(pfn);
         return used;
     }
+    // Pages whose contents are of no use to the guest lose them, and their frames; they are Unbacked or
+    // Ballooned from then on. What is no RAM is left alone.
+    void give_up(std::span<const std::uint64_t> pages, PageState state);
     // Frames that pages no longer share since the last call are not in use by them any more.
     void leave_shared_frames();
     bool has_left_shared_frames() const noexcept { return left_count_.load(std::memory_order_relaxed) != 0; }

@@ -180,6 +180,23 @@ TEST(GuestMemory, RefusesWhatIsNotAllRam) {
     EXPECT_TRUE(memory->read(GuestPhysical{~0ull}, {}));
 }
 
+TEST(GuestMemory, WhatIsGivenUpIsZeroAndHasNoFrame) {
+    auto memory = *GuestMemory::create({{GuestPhysical{0}, 8 * 4096}, {GuestPhysical{16 * 4096}, 4096}});
+    for (std::uint64_t page : {0, 1, 2, 3}) *memory->writable(GuestPhysical{page * 4096}) = std::byte{0xaa};
+    ASSERT_TRUE(memory->become_shared(3));
+    std::array<std::uint64_t, 6> pages{1, 3, 5, 9, 16, ~0ull >> 12};
+    memory->give_up(pages, PageState::Ballooned);
+    EXPECT_EQ(memory->figures().ballooned, 4u) << "of what is RAM";
+    EXPECT_EQ(memory->pages_with_frames(), (std::vector<std::uint64_t>{0, 2}));
+    EXPECT_EQ(*memory->readable(GuestPhysical{4096}), std::byte{0});
+    EXPECT_EQ(*memory->readable(GuestPhysical{3 * 4096}), std::byte{0});
+    EXPECT_EQ(*memory->readable(GuestPhysical{0}), std::byte{0xaa});
+    EXPECT_EQ(*memory->writable(GuestPhysical{4096}), std::byte{0}) << "and it is memory again";
+    EXPECT_EQ(memory->figures().ballooned, 3u);
+    memory->give_up(std::array<std::uint64_t, 1>{0}, PageState::Unbacked);
+    EXPECT_EQ(memory->figures().unbacked, 4u);
+}
+
 TEST(GuestMemory, SaysWhyItCannotBeMade) {
     auto memory = GuestMemory::create({{GuestPhysical{0}, 1ull << 41}});
     ASSERT_FALSE(memory);

@@ -11,11 +11,13 @@
 namespace undercroft {
 
 enum class PageState : std::uint8_t {
-    Unbacked,  // never written, or not RAM at all: the regions tell
-    Private,   // has a frame of its own
-    Zero,      // has been written, and is all zeroes now: has none
-    Swapped,   // is in the swap file
-    Shared,    // shows a frame that others show, too, and nobody writes
+    Unbacked,   // never written, or not RAM at all: the regions tell
+    Private,    // has a frame of its own
+    Zero,       // has been written, and is all zeroes now: has none
+    Swapped,    // is in the swap file
+    Shared,     // shows a frame that others show, too, and nobody writes
+    Ballooned,  // given up by the guest, which does without it: has none, and is zero if it is used all the
+                // same
 };
 
 class PmapEntry {

@@ -8,6 +8,8 @@
 
 #include <cstring>
 #include <optional>
+#include <utility>
+#include <vector>
 
 namespace undercroft {
 
@@ -50,6 +52,18 @@ bool GuestMemory::become_swapped(std::uint64_t pfn) {
     pmap_.replace(pfn, entry, PmapEntry::swapped(*slot));
     pool_->give_back(frame);
     return true;
+}
+
+void GuestMemory::give_up(std::span<const std::uint64_t> pages, PageState state) {
+    std::vector<MachineFrame> frames;
+    for (std::uint64_t pfn : pages) {
+        PmapEntry entry = pmap_.entry(pfn);
+        if (!is_ram(GuestPhysical{pfn << 12}) || !pmap_.replace(pfn, entry, PmapEntry::of(state))) continue;
+        if (entry.is_private()) frames.push_back(entry.frame());
+        note_left(entry);
+    }
+    if (!frames.empty()) pool_->give_back(std::move(frames));
+    leave_shared_frames();
 }
 
 void GuestMemory::leave_shared_frames() {

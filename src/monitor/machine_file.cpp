@@ -52,7 +52,7 @@ private:
         std::string_view name;
         Member member;
     };
-    static const std::array<Key, 13> keys;
+    static const std::array<Key, 14> keys;
 
     Reason wrong(std::string_view reason) const { return fmt::format("{}: {}", key_, reason); }
     Reason wrong_kind(const toml::node& node, std::string_view wanted) const {
@@ -91,7 +91,9 @@ private:
     Reason engine(const toml::node& node);
     Reason console(const toml::node& node);
     Reason log_file(const toml::node& node) { return path(node, options_.log_file); }
+    Reason yes_or_no(const toml::node& node, bool& option) const;
     Reason reboot(const toml::node& node);
+    Reason balloon(const toml::node& node);
     Reason weight(const toml::node& node) {
         return number(node, 1, ShareOptions::most_weight, options_.machine.share.weight);
     }
@@ -102,7 +104,7 @@ private:
     TenantOptions options_;
 };
 
-constexpr std::array<MachineFile::Key, 13> MachineFile::keys{{{"name", &MachineFile::name},
+constexpr std::array<MachineFile::Key, 14> MachineFile::keys{{{"name", &MachineFile::name},
                                                               {"kernel", &MachineFile::kernel},
                                                               {"initrd", &MachineFile::initrd},
                                                               {"append", &MachineFile::append},
@@ -113,6 +115,7 @@ constexpr std::array<MachineFile::Key, 13> MachineFile::keys{{{"name", &MachineF
                                                               {"console", &MachineFile::console},
                                                               {"log-file", &MachineFile::log_file},
                                                               {"reboot", &MachineFile::reboot},
+                                                              {"balloon", &MachineFile::balloon},
                                                               {"weight", &MachineFile::weight},
                                                               {"cap", &MachineFile::cap}}};
 
@@ -190,11 +193,15 @@ MachineFile::Reason MachineFile::console(const toml::node& node) {
     return {};
 }
 
-MachineFile::Reason MachineFile::reboot(const toml::node& node) {
+MachineFile::Reason MachineFile::yes_or_no(const toml::node& node, bool& option) const {
     auto given = node.value_exact<bool>();
     if (!given) return wrong_kind(node, "true or false");
-    options_.reboot = *given;
+    option = *given;
     return {};
+}
+MachineFile::Reason MachineFile::reboot(const toml::node& node) { return yes_or_no(node, options_.reboot); }
+MachineFile::Reason MachineFile::balloon(const toml::node& node) {
+    return yes_or_no(node, options_.machine.balloon);
 }
 
 // Percent of one processor; a machine can use as many as it has.

@@ -49,8 +49,12 @@ Result<std::string> machine_name(const std::string& name) {
 
 Result<void> check(const MachineConfig& config) {
     bool lockstep = config.engine.kind == EngineKind::Lockstep;
-    if (config.disks.size() > layout::virtio_slot_count)
-        return Error{fmt::format("{} disks: at most {}", config.disks.size(), layout::virtio_slot_count)};
+    std::size_t slots = layout::virtio_slot_count - (config.balloon ? 1u : 0u);
+    if (config.disks.size() > slots)
+        return Error{fmt::format("{} disks: at most {}{}", config.disks.size(), slots,
+                                 config.balloon ? " beside a balloon" : "")};
+    if (lockstep && config.balloon)
+        return Error{"engine lockstep cannot follow what a balloon takes away: leave it out"};
     if (lockstep && config.processors > 1) return Error{"engine lockstep follows one virtual processor only"};
     if (lockstep && !config.disks.empty())
         return Error{"engine lockstep cannot follow what disks write to memory: leave them out"};

@@ -126,7 +126,8 @@ Result<void> Tenant::run() {
                                     .loop = loop_,
                                     .clock = *clock_,
                                     .scheduler = *scheduler_,
-                                    .keepers = keepers_});
+                                    .keepers = keepers_,
+                                    .balloon = options_.machine.balloon});
     if (!machine) return machine.error();
     start_.figures.push_back({"until the guest ran", since_start(), "s"});
     machine_ = *std::move(machine);
@@ -207,6 +208,11 @@ void Tenant::pause() {
 void Tenant::resume() {
     paused_ = false;
     if (machine_) machine_->resume();
+}
+
+Result<void> Tenant::set_memory_target(std::uint64_t bytes) {
+    if (!machine_) return Error{"it does not run yet"};
+    return machine_->set_memory_target(bytes);
 }
 
 void Tenant::show_status(std::string whose) {

@@ -58,6 +58,7 @@ public:
     void pause();
     void resume();
     void show_status(std::string whose);
+    Result<void> set_memory_target(std::uint64_t bytes);  // see Machine
 
     // After the end: waits, until then at most, for the console's other end to take all.
     TenantReport report(std::chrono::steady_clock::time_point until);

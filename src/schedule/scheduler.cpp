@@ -65,19 +65,36 @@ void Scheduler::remove(Task& task) {
     --tasks_;
 }
 
+void Scheduler::begin_hold(Share& share) {
+    queue_.hold(share);
+    for (Task* task : share.tasks_) {
+        if (task->state_ == TaskState::Running) task->preempt();
+    }
+}
+
+void Scheduler::end_hold(Share& share) {
+    Time now = time_now();
+    queue_.release(share, now, [&](Task& task) { offer(task, now); });
+}
+
 void Scheduler::hold(Share& share) {
     Lock lock{mutex_};
-    queue_.hold(share);
-    for (const Task* task : share.tasks_) {
-        if (task->state_ == TaskState::Running) const_cast<Task*>(task)->preempt();
-    }
+    begin_hold(share);
     stopped_.wait(lock, [&] { return share.running_ == 0; });
+}
+
+bool Scheduler::hold(Share& share, Nanoseconds patience) {
+    Lock lock{mutex_};
+    begin_hold(share);
+    bool stands =
+        stopped_.wait_for(lock, std::chrono::nanoseconds{patience}, [&] { return share.running_ == 0; });
+    if (!stands) end_hold(share);
+    return stands;
 }
 
 void Scheduler::release(Share& share) {
     Lock lock{mutex_};
-    Time now = time_now();
-    queue_.release(share, now, [&](Task& task) { offer(task, now); });
+    end_hold(share);
 }
 
 void Scheduler::set_options(Share& share, ShareOptions options) {

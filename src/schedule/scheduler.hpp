@@ -60,6 +60,8 @@ public:
     // Nothing of the share runs from then on until release() was called as often. Not on a processor's
     // thread.
     void hold(Share& share);
+    // The same, unless its tasks take longer than that to stop: false, and nothing is held.
+    [[nodiscard]] bool hold(Share& share, Nanoseconds patience);
     void release(Share& share);
     void set_options(Share& share, ShareOptions options);
 
@@ -70,6 +72,8 @@ private:
 
     explicit Scheduler(Options options);
     void serve(Processor& self);
+    void begin_hold(Share& share);
+    void end_hold(Share& share);
     Task* end_turn(Processor& self, Task& task, TurnResult result, Time now);
     void idle(Processor& self, Lock& lock);
     void offer(Task& task, Time now);

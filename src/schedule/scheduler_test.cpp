@@ -206,6 +206,32 @@ TEST_F(SchedulerTest, AHeldShareStandsStill) {
     scheduler->remove(task);
 }
 
+TEST_F(SchedulerTest, PatienceWithATaskThatDoesNotStop) {
+    auto scheduler = make(1);
+    Share share{{}};
+    Event began;
+    std::atomic<bool> stubborn{true};
+    TestTask task{[&](TestTask& self) {
+        began.happen();
+        while (stubborn) __builtin_ia32_pause();
+        return self.compute();
+    }};
+    scheduler->add(task, share);
+    scheduler->wake(task);
+    began.wait();
+    EXPECT_FALSE(scheduler->hold(share, 1'000'000));
+    stubborn = false;
+    while (!scheduler->hold(share, 1'000'000)) {
+    }
+    unsigned turns = task.turns;
+    scheduler->wake(task);
+    EXPECT_EQ(task.turns, turns);
+    scheduler->release(share);
+    began.wait(turns + 1);
+    task.ended = true;
+    scheduler->remove(task);
+}
+
 // One processor; the first waits for the second, which has less weight than a third.
 TEST_F(SchedulerTest, WhoPausesGivesItsTurnToASibling) {
     auto scheduler = make(1);

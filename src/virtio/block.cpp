@@ -61,16 +61,7 @@ void VirtioBlock::reset() {
     queue_ = nullptr;
     transport_ = nullptr;
     ++generation_;
-    std::unique_lock lock{busy_mutex_};
-    no_longer_busy_.wait(lock, [this] { return !busy_; });
-}
-
-void VirtioBlock::set_busy(bool busy) {
-    {
-        std::lock_guard lock{busy_mutex_};
-        busy_ = busy;
-    }
-    if (!busy) no_longer_busy_.notify_all();
+    busy_.wait();
 }
 
 void VirtioBlock::serve() {
@@ -83,13 +74,13 @@ void VirtioBlock::serve() {
             if (count_ == 0) return;
             generation = generation_;
             context_.write_through = write_through_;
-            set_busy(true);
+            busy_.set(true);
         }
         for (std::size_t n = 0; n < count_; ++n) {
             at_hand_[n].written = serve_block_request(context_, at_hand_[n].chain);
             at_hand_[n].chain.tell_written(memory_);
         }
-        set_busy(false);
+        busy_.set(false);
         std::lock_guard lock{lock_};
         give_back(generation);
     }

@@ -9,10 +9,10 @@
 #pragma once
 
 #include "virtio/block_request.hpp"
+#include "virtio/busy_gate.hpp"
 #include "virtio/device.hpp"
 
 #include <array>
-#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <mutex>
@@ -58,7 +58,6 @@ private:
     // How many requests are at hand now; if none, the driver will notify us of the next.
     std::size_t fetch();
     void give_back(std::uint64_t generation);
-    void set_busy(bool busy);
 
     const DmaMemory& memory_;
     std::mutex& lock_;
@@ -75,9 +74,7 @@ private:
     std::array<Request, most_at_once> at_hand_;
     std::size_t count_ = 0;
 
-    std::mutex busy_mutex_;  // taken after `lock_`
-    std::condition_variable no_longer_busy_;
-    bool busy_ = false;  // guest memory may be read and written
+    BusyGate busy_;  // while guest memory may be read and written
 };
 
 }  // namespace undercroft

@@ -20,6 +20,8 @@ public:
     // The driver did what it may not, or left what it has to give: nothing goes on until it resets the
     // device. The log says so once.
     virtual void needs_reset(const char* why) = 0;
+    // The configuration space is another one than it was.
+    virtual void config_changed() = 0;
 
 protected:
     ~VirtioTransport() = default;
@@ -34,8 +36,10 @@ public:
     virtual VirtioDeviceId id() const = 0;
     virtual std::uint64_t features() const = 0;  // those of its kind
     virtual unsigned queue_count() const = 0;
-    // A byte of the configuration space; zero behind its end. Drivers write nothing there.
+    // A byte of the configuration space; zero behind its end.
     virtual std::uint8_t config(std::uint64_t offset) const = 0;
+    // For devices whose drivers may write there; all others ignore it.
+    virtual void write_config(std::uint64_t /*offset*/, std::uint8_t /*value*/) {}
 
     // The driver is ready. What is given lives until reset().
     virtual void start(std::uint64_t agreed_features, std::span<Queue> queues,

@@ -63,13 +63,19 @@ std::uint32_t MmioTransport::read_register(Register which) {
         case Register::SHMLenHigh:
         case Register::SHMBaseLow:
         case Register::SHMBaseHigh: return 0xffffffff;
-        default: return 0;  // write only, reserved, or ConfigGeneration: nothing in it changes
+        case Register::ConfigGeneration: return config_generation_;
+        default: return 0;  // write only, or reserved
     }
 }
 
 void MmioTransport::write(std::uint64_t offset, unsigned size, std::uint64_t value) {
-    if (size == 4 && offset % 4 == 0 && offset < static_cast<std::uint64_t>(Register::Config))
+    constexpr auto config = static_cast<std::uint64_t>(Register::Config);
+    if (offset >= config) {
+        for (unsigned n = 0; n < size; ++n)
+            device_.write_config(offset - config + n, static_cast<std::uint8_t>(value >> (8 * n)));
+    } else if (size == 4 && offset % 4 == 0) {
         write_register(Register{offset}, static_cast<std::uint32_t>(value));
+    }
 }
 
 void MmioTransport::write_register(Register which, std::uint32_t value) {
@@ -164,6 +170,11 @@ void MmioTransport::set_interrupt(std::uint32_t causes) {
 }
 
 void MmioTransport::used_buffers() { set_interrupt(Interrupt::UsedBuffer); }
+
+void MmioTransport::config_changed() {
+    ++config_generation_;
+    set_interrupt(Interrupt::ConfigurationChange);
+}
 
 void MmioTransport::needs_reset(const char* why) {
     if (!std::exchange(reported_, true))

@@ -88,6 +88,7 @@ private:
 
     void used_buffers() override;
     void needs_reset(const char* why) override;
+    void config_changed() override;
 
     std::uint64_t offered() const { return device_.features() | VirtioFeature::OfEveryDevice; }
     Queue* selected();
@@ -106,6 +107,7 @@ private:
     std::string name_;
     std::vector<Queue> queues_;
     State state_;
+    std::uint32_t config_generation_ = 0;
     bool reported_ = false;
 };
 

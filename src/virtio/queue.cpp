@@ -80,6 +80,10 @@ const char* Queue::add(const Descriptor& descriptor, Chain& chain) const {
         std::numeric_limits<std::uint32_t>::max())
         return "a request of more than 4 GiB";
     GuestPhysical address{descriptor.address};
+    if (writes && ranges_only_) {
+        chain.writable_ranges.push_back({address, descriptor.length});
+        return nullptr;
+    }
     if (!memory_.find(address, descriptor.length, writes ? Access::Write : Access::Read,
                       writes ? chain.writable : chain.readable))
         return "a descriptor's bytes are not in memory";

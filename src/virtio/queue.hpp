@@ -36,7 +36,7 @@ struct Chain {
 
     std::uint16_t head = 0;  // what the driver knows it by
     Buffers readable;
-    Buffers writable;
+    Buffers writable;                    // without Queue::want_ranges()
     std::vector<Range> writable_ranges;  // as the driver gave them
 
     void clear(std::uint16_t new_head);
@@ -64,6 +64,9 @@ public:
     };
 
     explicit Queue(const DmaMemory& memory) : memory_{memory} {}
+
+    // The device writes to no request of this queue, and wants to know only which ranges there are.
+    void want_ranges() { ranges_only_ = true; }
 
     State& state() { return state_; }
     const State& state() const { return state_; }
@@ -119,6 +122,7 @@ private:
 
     const DmaMemory& memory_;
     State state_;
+    bool ranges_only_ = false;
     const char* fault_ = nullptr;
 };
 

@@ -28,7 +28,8 @@ void write(MmioTransport& transport, Reg which, std::uint32_t value) {
     transport.write(static_cast<std::uint64_t>(which), 4, value);
 }
 
-void start_driver(MmioTransport& transport, std::uint64_t features, std::uint16_t queue_size) {
+void start_driver(MmioTransport& transport, std::uint64_t features, std::uint16_t queue_size,
+                  unsigned queue) {
     using Status = MmioTransport::Status;
     features |= VirtioFeature::Version1;
     write(transport, Reg::Status, 0);
@@ -39,7 +40,7 @@ void start_driver(MmioTransport& transport, std::uint64_t features, std::uint16_
     write(transport, Reg::DriverFeatures, static_cast<std::uint32_t>(features >> 32));
     write(transport, Reg::Status, Status::ACKNOWLEDGE | Status::DRIVER | Status::FEATURES_OK);
     EXPECT_NE(read(transport, Reg::Status) & Status::FEATURES_OK, 0u);
-    write(transport, Reg::QueueSel, 0);
+    write(transport, Reg::QueueSel, queue);
     write(transport, Reg::QueueNum, queue_size);
     write(transport, Reg::QueueDescLow, TestMemory::descriptors);
     write(transport, Reg::QueueDriverLow, TestMemory::available);

@@ -78,6 +78,8 @@ using Reg = MmioTransport::Register;
 std::uint32_t read(MmioTransport& transport, Reg which);
 void write(MmioTransport& transport, Reg which, std::uint32_t value);
 // Through FEATURES_OK, the queue and DRIVER_OK, as Linux does it. `features` besides VERSION_1.
-void start_driver(MmioTransport& transport, std::uint64_t features = 0, std::uint16_t queue_size = 8);
+// `queue` is the one that lies in memory.
+void start_driver(MmioTransport& transport, std::uint64_t features = 0, std::uint16_t queue_size = 8,
+                  unsigned queue = 0);
 
 }  // namespace undercroft::test

@@ -57,7 +57,10 @@ Answer answer(const Request& request, std::span<const std::unique_ptr<Tenant>> t
         case Verb::Resume: tenant->resume(); break;
         case Verb::Stop: tenant->stop(); break;
         case Verb::Console: return {.reply = {}, .console = tenant};
-        case Verb::Balloon: return refuse(fmt::format("machine '{}' has no balloon yet", request.machine));
+        case Verb::Balloon:
+            if (auto asked = tenant->set_memory_target(request.bytes); !asked)
+                return refuse(fmt::format("machine '{}': {}", request.machine, asked.error().message));
+            break;
     }
     return {.reply = {}};
 }

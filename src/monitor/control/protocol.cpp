@@ -34,11 +34,12 @@ struct Count {
     std::string_view name;
     std::optional<std::uint64_t> MachineFigures::*member;
 };
-constexpr std::array<Count, 6> counts{{{"switches", &MachineFigures::switches},
+constexpr std::array<Count, 7> counts{{{"switches", &MachineFigures::switches},
                                        {"exits", &MachineFigures::exits},
                                        {"touched_bytes", &MachineFigures::touched},
                                        {"shared_bytes", &MachineFigures::shared},
                                        {"zero_bytes", &MachineFigures::zero},
+                                       {"ballooned_bytes", &MachineFigures::ballooned},
                                        {"swapped_bytes", &MachineFigures::swapped}}};
 
 struct Time {
