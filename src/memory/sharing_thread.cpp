@@ -10,7 +10,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::chrono::nanoseconds shortest_per_page = 30us;
+constexpr std::chrono::nanoseconds shortest_per_page = 40us;
 constexpr std::chrono::nanoseconds longest_per_page = 240us;
 constexpr std::chrono::nanoseconds between_passes = 1s;
 constexpr std::uint64_t worth_it = 256;      // pages given up, of a pass: one MiB
