@@ -182,7 +182,8 @@ TEST(GuestMemory, RefusesWhatIsNotAllRam) {
 
 TEST(GuestMemory, WhatIsGivenUpIsZeroAndHasNoFrame) {
     auto memory = *GuestMemory::create({{GuestPhysical{0}, 8 * 4096}, {GuestPhysical{16 * 4096}, 4096}});
-    for (std::uint64_t page : {0, 1, 2, 3}) *memory->writable(GuestPhysical{page * 4096}) = std::byte{0xaa};
+    for (std::uint64_t page : {0u, 1u, 2u, 3u})
+        *memory->writable(GuestPhysical{page * 4096}) = std::byte{0xaa};
     ASSERT_TRUE(memory->become_shared(3));
     std::array<std::uint64_t, 6> pages{1, 3, 5, 9, 16, ~0ull >> 12};
     memory->give_up(pages, PageState::Ballooned);

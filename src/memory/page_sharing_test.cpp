@@ -38,8 +38,8 @@ struct Sharing : testing::Test {
 };
 
 TEST_F(Sharing, WithinAndAcrossMachines) {
-    for (std::uint64_t pfn : {1, 2, 3}) first.fill(pfn, 7);
-    for (std::uint64_t pfn : {5, 6}) second.fill(pfn, 7);
+    for (std::uint64_t pfn : {1u, 2u, 3u}) first.fill(pfn, 7);
+    for (std::uint64_t pfn : {5u, 6u}) second.fill(pfn, 7);
     second.fill(9, 8);
     std::uint64_t before = pool->in_use();
     EXPECT_EQ(two_passes(), 4u);

@@ -40,7 +40,7 @@ struct QueueTest : testing::Test {
 TEST_F(QueueTest, ARequestComesAndGoesBack) {
     EXPECT_EQ(queue.pop(chain), Queue::Pop::Empty);
     // Pages that are written one after the other get frames that lie side by side.
-    for (std::uint64_t page : {0x0000, 0x1000, 0x2000}) memory.put(data + page, std::uint32_t{0x11223344});
+    for (std::uint64_t page : {0x0000u, 0x1000u, 0x2000u}) memory.put(data + page, std::uint32_t{0x11223344});
     memory.offer(2, {{data, 4}, {data + 0x1000 - 6, 2}, {data + 0x1000 - 4, 0x1008, flag::write}});
     ASSERT_EQ(queue.pop(chain), Queue::Pop::Chain);
     EXPECT_EQ(queue.pop(chain), Queue::Pop::Empty);
