@@ -2,8 +2,8 @@
 // What a processor is connected to: ports, device memory, the local APIC, model-specific registers of
 // devices, and the log.
 //
-// The machine implements it; cpu/ and engine/ know no device. Called on the vCPU's thread, outside translated
-// code, with the guest's vector state saved in the vCPU.
+// The machine implements it; cpu/ and engine/ know no device. Called by the thread that runs the vCPU,
+// outside translated code, with the guest's vector state saved in the vCPU.
 
 #pragma once
 

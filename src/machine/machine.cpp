@@ -149,11 +149,6 @@ void Machine::resume() {
     if (std::exchange(paused_, false)) scheduler_.release(share_);
 }
 
-bool Machine::is_paused() {
-    std::lock_guard pausing{pausing_};
-    return paused_;
-}
-
 // Not for long: a vCPU may be waiting for who asks.
 bool Machine::hold() {
     constexpr Nanoseconds patience = 5'000'000;

@@ -74,7 +74,6 @@ public:
     // paused. None of its vCPUs executes when pause() has returned.
     void pause();
     void resume();
-    bool is_paused();
     // Asks the guest to make do with so many bytes of its memory, as far as it can. Error: there is no
     // balloon, or no driver for it.
     Result<void> set_memory_target(std::uint64_t bytes);

@@ -63,4 +63,9 @@ AlternateStack::~AlternateStack() {
     sigaltstack(&none, nullptr);
 }
 
+void on_alternate_stack(const std::function<void()>& body) {
+    AlternateStack stack;
+    body();
+}
+
 }  // namespace undercroft::signals

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Signals: who gets them. Those that ask the process to end are read from a signalfd by the event loop; the
-// vCPU's thread takes none but what its own instructions raise.
+// threads that run vCPUs take none but what their own instructions raise.
 
 #pragma once
 
@@ -8,6 +8,7 @@
 #include "base/result.hpp"
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 
 namespace undercroft::signals {
@@ -34,5 +35,8 @@ private:
     static constexpr std::size_t size = 64 * 1024;
     std::unique_ptr<std::byte[]> memory_;
 };
+
+// For a thread that runs guest code: `body`, with such a stack.
+void on_alternate_stack(const std::function<void()>& body);
 
 }  // namespace undercroft::signals

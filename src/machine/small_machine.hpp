@@ -23,10 +23,7 @@ namespace undercroft::test {
 // Before there are other threads: their signals are the monitor's.
 inline std::unique_ptr<Scheduler> make_scheduler(unsigned processors) {
     signals::block();
-    return *Scheduler::create({.processors = processors, .on_thread = [](const auto& body) {
-                                   signals::AlternateStack stack;
-                                   body();
-                               }});
+    return *Scheduler::create({.processors = processors, .on_thread = signals::on_alternate_stack});
 }
 
 class SmallMachine {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // TimerWatch: sees to it that the local APIC's timer fires when it is due.
 //
-// While the guest runs, an Alarm on the event loop's thread does; while it is halted, its own thread waits
+// While the guest runs, an Alarm on the event loop's thread does; while it is halted, an idle processor waits
 // for the deadline by itself, which saves a hop between host threads (5 to 10 us) and leaves the event loop
 // asleep. The alarm is only ever set to an earlier time: one that rings too early finds nothing due and is
 // set again.
@@ -28,7 +28,7 @@ public:
     void changed() noexcept;  // the APIC's next deadline is another one
     void rang();              // the alarm did
 
-    // The vCPU's thread takes over. When it has to call resume(), in the clock's ticks; nothing: no timer
+    // The scheduler takes over. When it has to call resume(), in the clock's ticks; nothing: no timer
     // runs.
     std::optional<std::uint64_t> halt() noexcept;
     void resume();  // fires what is due

@@ -229,10 +229,8 @@ Result<MonitorReport> run_machines(MonitorOptions options) {
     if (!loop) return loop.error();
     auto signal_fd = signals::open();
     if (!signal_fd) return signal_fd.error();
-    auto scheduler = Scheduler::create({.processors = options.processors, .on_thread = [](const auto& body) {
-                                            signals::AlternateStack stack;
-                                            body();
-                                        }});
+    auto scheduler =
+        Scheduler::create({.processors = options.processors, .on_thread = signals::on_alternate_stack});
     if (!scheduler) return scheduler.error();
     auto pool = FramePool::create();
     if (!pool) return std::move(pool.error()).in("cannot reserve memory");

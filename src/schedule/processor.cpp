@@ -34,15 +34,13 @@ Processor::Processor(std::function<void(Processor&)> body)
       }} {}
 
 void Processor::sleep(Time until) noexcept {
-    constexpr Time second = 1'000'000'000;
     for (Time now = time_now(); woken_.load(std::memory_order_acquire) == 0 && now < until;
          now = time_now()) {
         if (until == never) {
             futex(woken_, FUTEX_WAIT_BITSET, 0, nullptr);
         } else if (until - now > spin) {
             // The wait is by the same clock, up to an absolute time.
-            timespec timeout{.tv_sec = static_cast<time_t>(until / second),
-                             .tv_nsec = static_cast<long>(until % second)};
+            timespec timeout = timespec_of(until);
             futex(woken_, FUTEX_WAIT_BITSET, 0, &timeout);
         } else {
             __builtin_ia32_pause();

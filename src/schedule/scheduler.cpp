@@ -97,14 +97,6 @@ void Scheduler::release(Share& share) {
     end_hold(share);
 }
 
-void Scheduler::set_options(Share& share, ShareOptions options) {
-    Lock lock{mutex_};
-    Time now = time_now();
-    queue_.hold(share);
-    queue_.set_options(share, options, now);
-    queue_.release(share, now, [&](Task& task) { offer(task, now); });
-}
-
 ShareFigures Scheduler::figures(const Share& share) const {
     Lock lock{mutex_};
     Time now = time_now();

@@ -63,7 +63,6 @@ public:
     // The same, unless its tasks take longer than that to stop: false, and nothing is held.
     [[nodiscard]] bool hold(Share& share, Nanoseconds patience);
     void release(Share& share);
-    void set_options(Share& share, ShareOptions options);
 
     ShareFigures figures(const Share& share) const;
 

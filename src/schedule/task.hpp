@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <ctime>
 #include <limits>
 #include <vector>
 
@@ -23,6 +24,11 @@ inline constexpr Time never = std::numeric_limits<Time>::max();
 
 inline Time time_now() {
     return static_cast<Time>(std::chrono::steady_clock::now().time_since_epoch().count());
+}
+// As the host's calls want it, by CLOCK_MONOTONIC.
+inline timespec timespec_of(Time time) {
+    constexpr Time second = 1'000'000'000;
+    return {.tv_sec = static_cast<time_t>(time / second), .tv_nsec = static_cast<long>(time % second)};
 }
 
 // Of one machine: how much of the processors it gets while others want them, too.
@@ -98,7 +104,6 @@ public:
 private:
     friend class RunQueue;
     friend class Scheduler;
-    friend class Processor;
     template <auto Key, auto Index>
     friend class TaskHeap;
 

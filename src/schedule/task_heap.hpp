@@ -19,7 +19,6 @@ class TaskHeap {
 public:
     void reserve(std::size_t tasks) { heap_.reserve(tasks); }
     bool empty() const { return heap_.empty(); }
-    std::size_t size() const { return heap_.size(); }
     Task& top() const { return *heap_.front(); }
     static bool holds(const Task& task) { return task.*Index != Task::nowhere; }
 
