@@ -17,6 +17,24 @@ namespace undercroft::test {
 
 inline constexpr std::uint64_t pages = 512;
 
+// A PageSharing::Pace without any wait.
+inline bool at_once(std::uint64_t) { return true; }
+
+// Calls `look` again and again on a thread of its own until both players have played, each on one of theirs.
+template <class Look, class First, class Second>
+void look_while_they_play(Look look, First first, Second second) {
+    std::atomic<bool> done{false};
+    std::thread looker{[&] {
+        while (!done) look();
+    }};
+    std::thread one{first};
+    std::thread other{second};
+    one.join();
+    other.join();
+    done = true;
+    looker.join();
+}
+
 class FakeTenant final : public MemoryTenant {
 public:
     explicit FakeTenant(std::shared_ptr<FramePool> pool)

@@ -17,10 +17,7 @@ using test::pages;
 
 struct Sharing : testing::Test {
     // Contents have to last from one pass to the next.
-    std::uint64_t two_passes() {
-        return sharing.pass([](std::uint64_t) { return true; }) +
-               sharing.pass([](std::uint64_t) { return true; });
-    }
+    std::uint64_t two_passes() { return sharing.pass(test::at_once) + sharing.pass(test::at_once); }
 
     std::shared_ptr<FramePool> pool = *FramePool::create();
     FakeTenant first{pool};
@@ -92,7 +89,7 @@ TEST_F(Sharing, LeavesChangingPagesAlone) {
     for (std::uint8_t round = 1; round < 6; ++round) {
         first.fill(1, round);
         second.fill(1, round);
-        given_up += sharing.pass([](std::uint64_t) { return true; });
+        given_up += sharing.pass(test::at_once);
     }
     EXPECT_EQ(given_up, 0u);
     EXPECT_EQ(first.holds, 0u);
@@ -102,7 +99,7 @@ TEST_F(Sharing, ComparesWhatItHashed) {
     first.fill(1, 7);
     second.fill(1, 7);
     second.fill(2, 7);
-    sharing.pass([](std::uint64_t) { return true; });
+    sharing.pass(test::at_once);
     std::uint64_t seen = 0;
     // Behind the back of the pass, when all of it is hashed.
     sharing.pass([&](std::uint64_t now) {
@@ -150,7 +147,6 @@ TEST_F(Sharing, PassesEndWhenTold) {
 // Machines that write, clear and read while pages are taken from them: each byte is always what was written
 // last, and frames neither leak nor are used twice.
 TEST_F(Sharing, AgreesWithAModelUnderLoad) {
-    std::atomic<bool> done{false};
     std::atomic<unsigned> wrong{0};
     auto play = [&](FakeTenant& tenant, unsigned seed) {
         std::mt19937 random{seed};
@@ -178,18 +174,12 @@ TEST_F(Sharing, AgreesWithAModelUnderLoad) {
                 if (tenant.at(pfn, offset) != std::byte{model[pfn]}) ++wrong;
         }
     };
-    std::thread scanner{[&] {
-        while (!done) {
-            sharing.pass([](std::uint64_t) { return true; });
+    test::look_while_they_play(
+        [&] {
+            sharing.pass(test::at_once);
             pool->trim(64, 256);
-        }
-    }};
-    std::thread one{[&] { play(first, 1); }};
-    std::thread other{[&] { play(second, 2); }};
-    one.join();
-    other.join();
-    done = true;
-    scanner.join();
+        },
+        [&] { play(first, 1); }, [&] { play(second, 2); });
     EXPECT_EQ(wrong, 0u);
     EXPECT_GT(sharing.figures().shared, 0u);
     EXPECT_GT(sharing.figures().zeroed, 0u);
@@ -197,7 +187,7 @@ TEST_F(Sharing, AgreesWithAModelUnderLoad) {
         first.fill(pfn, 5);
         second.fill(pfn, 6);
     }
-    sharing.pass([](std::uint64_t) { return true; });
+    sharing.pass(test::at_once);
     EXPECT_EQ(sharing.figures().frames, 0u);
     EXPECT_LE(pool->in_use(), 2 * (pages + FrameBatch::most));
 }

@@ -86,7 +86,6 @@ TEST_F(Reclaiming, AgreesWithAModelUnderLoad) {
         sharing.add(*tenant);
     }
     std::atomic<unsigned> wrong{0};
-    std::atomic<bool> done{false};
     auto play = [&](FakeTenant& tenant, unsigned seed) {
         std::mt19937 random{seed};
         std::array<std::uint64_t, pages> salt{};
@@ -99,15 +98,8 @@ TEST_F(Reclaiming, AgreesWithAModelUnderLoad) {
                 ++wrong;
         }
     };
-    std::thread scanner{[&] {
-        while (!done) sharing.pass([](std::uint64_t) { return true; });
-    }};
-    std::thread one{[&] { play(first, 1); }};
-    std::thread other{[&] { play(second, 2); }};
-    one.join();
-    other.join();
-    done = true;
-    scanner.join();
+    test::look_while_they_play([&] { sharing.pass(test::at_once); }, [&] { play(first, 1); },
+                               [&] { play(second, 2); });
     EXPECT_EQ(wrong, 0u);
     EXPECT_GT(reclaim->figures().swapped, pages);
     for (FakeTenant* tenant : {&first, &second}) {
