@@ -68,6 +68,16 @@ TEST(Mmu, HoldsNoPageWithoutAFrame) {
     EXPECT_EQ(machine.probe(user + 8, 8, Read, User), &machine.byte(frame + 8));
 }
 
+TEST(Mmu, PagesThatAreReadInTurnGetFramesToo) {
+    ReadCounts counts;
+    unsigned frames = 0;
+    for (unsigned n = 0; n < 2 * ReadCounts::too_many_in_turn; ++n) {
+        for (std::uint64_t pfn : {3u, 3u + 1024u}) frames += counts.are_enough(pfn) ? 1 : 0;
+    }
+    EXPECT_GE(frames, 2u);
+    EXPECT_LE(frames, 4u);
+}
+
 TEST(Mmu, SeesAWriteThroughAnotherAddress) {
     TestMachine machine;
     machine.entry(user, 0) = frame | P | RW | US | D;

@@ -2,7 +2,9 @@
 // ReadCounts: which pages without frames of their own a vCPU reads again and again.
 //
 // The software TLB does not hold them (see memory/guest_memory.hpp), so each read of one is a miss. After a
-// few the page is worth a frame; what is read now and then stays shared with everybody.
+// few the page is worth a frame; what is read now and then stays shared with everybody. Pages that are read
+// in turn and are counted in one place keep each other from it, so after many such reads one of them gets a
+// frame.
 
 #pragma once
 
@@ -14,11 +16,17 @@ namespace undercroft {
 class ReadCounts {
 public:
     static constexpr unsigned enough = 8;
+    static constexpr unsigned too_many_in_turn = 64;
 
     // Counts a read. True: enough of them.
     bool are_enough(std::uint64_t pfn) noexcept {
         Count& count = counts_[pfn % size];
-        if (count.pfn != pfn) count = {pfn, 0};
+        if (count.pfn != pfn) {
+            count.pfn = pfn;
+            count.reads = 1;
+            count.in_turn = (count.in_turn + 1) % too_many_in_turn;
+            return count.in_turn == 0;
+        }
         return ++count.reads >= enough;
     }
 
@@ -27,6 +35,7 @@ private:
     struct Count {
         std::uint64_t pfn = 0;
         unsigned reads = 0;
+        unsigned in_turn = 0;  // times that another page took the place
     };
 
     std::array<Count, size> counts_{};  // of the last one read of those whose numbers end alike
