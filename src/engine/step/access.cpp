@@ -49,6 +49,11 @@ unsigned checked_alignment(unsigned size) {
     }
 }
 
+// AMD's processors want the offset into FS and GS canonical even if the base makes its sum so.
+bool refuses_offset(const Vcpu& vcpu, SegmentName name, std::uint64_t offset) {
+    return name >= SegmentName::FS && !is_canonical(offset) && is_amd(vcpu);
+}
+
 bool misaligned_for_ac(const Vcpu& vcpu, std::uint64_t linear, unsigned size) {
     return (vcpu.system_flags & RFLAGS::AC) != 0 && vcpu.cpl == 3 && (vcpu.paging.cr0 & CR0::AM) != 0 &&
            (linear & (checked_alignment(size) - 1)) != 0;
@@ -61,10 +66,8 @@ bool linear_address(Context& context, SegmentName name, std::uint64_t offset, un
     Vcpu& vcpu = context.vcpu;
     const Segment& segment = vcpu.seg(name);
     if (context.is_64bit()) {
-        bool based = name >= SegmentName::FS;
-        linear = based ? offset + segment.base : offset;
-        // AMD's processors want the offset canonical even if the base makes its sum so.
-        if (based && !is_canonical(offset) && is_amd(vcpu)) return segment_fault(context, name);
+        linear = name >= SegmentName::FS ? offset + segment.base : offset;
+        if (refuses_offset(vcpu, name, offset)) return segment_fault(context, name);
         if (!is_canonical(linear) || !is_canonical(linear + size - 1)) return segment_fault(context, name);
     } else {
         if (!segment_allows(vcpu, segment, offset, size, access)) return segment_fault(context, name);
@@ -111,6 +114,9 @@ bool write_linear_slowly(Context& context, std::uint64_t linear, unsigned size, 
 
 void blame_x87_part(Context& context, std::uint64_t linear, unsigned size, Access access) {
     if (!is_amd(context.vcpu) || context.trap.vector == Vector::AC || !is_canonical(linear)) return;
+    if (context.is_64bit() &&
+        refuses_offset(context.vcpu, context.instruction.memory.segment, effective_address(context)))
+        return;
     constexpr unsigned x87_register = 10;
     unsigned word = size == x87_register ? 8 : size == 14 || size == 94 ? 2 : 4;
     if (!is_canonical(linear + word - 1)) return;
