@@ -3,6 +3,8 @@
 
 #include "machine/start_state.hpp"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <mutex>
 #include <utility>
@@ -38,15 +40,7 @@ Result<std::unique_ptr<Machine>> Machine::create(GuestImage image, const EngineC
         ground.scheduler.add(processor, machine->share_);
         ground.loop.watch(processor.alarm_fd(), [&processor] { processor.alarm_rang(); });
     }
-    for (unsigned slot = 0; slot < ground.disks.size(); ++slot)
-        machine->disks_.push_back(
-            std::make_unique<DiskDevice>(slot, *ground.disks[slot], machine->dma_memory_, machine->board_));
-    if (ground.balloon) {
-        auto slot = static_cast<unsigned>(ground.disks.size());
-        BalloonMemory& pages = *machine;
-        machine->balloon_ =
-            std::make_unique<BalloonDevice>(slot, pages, machine->dma_memory_, machine->board_);
-    }
+    machine->add_devices(ground);
     return machine;
 }
 
@@ -72,6 +66,21 @@ Machine::Machine(GuestImage image, unsigned processors, ShareOptions share, cons
         std::lock_guard lock{board_.lock()};
         for (const auto& processor : processors_) processor->wake();
     });
+}
+
+void Machine::add_devices(const Ground& ground) {
+    unsigned slot = 0;
+    for (const auto& disk : ground.disks) {
+        disks_.push_back(std::make_unique<ServedDevice<VirtioBlock>>(
+            slot, fmt::format("disk '{}'", disk->name()), dma_memory_, board_, *disk, dma_memory_,
+            board_.lock(), fmt::format("undercroft-{}", slot)));
+        ++slot;
+    }
+    if (ground.balloon) {
+        BalloonMemory& pages = *this;
+        balloon_ = std::make_unique<ServedDevice<VirtioBalloon>>(slot++, "balloon", dma_memory_, board_,
+                                                                 pages, dma_memory_, board_.lock());
+    }
 }
 
 Machine::~Machine() {
@@ -186,10 +195,10 @@ bool Machine::give_up(std::span<const PageRange> pages, GivenUp how) {
 Result<void> Machine::set_memory_target(std::uint64_t bytes) {
     if (!balloon_) return Error{"it has no balloon: it has to be started with one"};
     std::lock_guard lock{board_.lock()};
-    if (!balloon_->balloon().has_driver())
+    if (!balloon_->device().has_driver())
         return Error{"its guest has no driver for the balloon (virtio_balloon)"};
     std::uint64_t all = memory_->size();
-    balloon_->balloon().set_target(static_cast<std::uint32_t>((all - std::min(bytes, all)) >> 12));
+    balloon_->device().set_target(static_cast<std::uint32_t>((all - std::min(bytes, all)) >> 12));
     return {};
 }
 

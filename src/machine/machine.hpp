@@ -9,20 +9,21 @@
 #include "base/clock.hpp"
 #include "base/result.hpp"
 #include "cpu/cpuid.hpp"
-#include "machine/balloon_device.hpp"
 #include "machine/board.hpp"
 #include "machine/console.hpp"
-#include "machine/disk_device.hpp"
 #include "machine/environment.hpp"
 #include "machine/event_loop.hpp"
 #include "machine/guest_image.hpp"
 #include "machine/machine_figures.hpp"
+#include "machine/served_device.hpp"
 #include "machine/statistics.hpp"
 #include "machine/virtual_processor.hpp"
 #include "memory/guest_memory.hpp"
 #include "memory/memory_keepers.hpp"
 #include "mmu/code_exchange.hpp"
 #include "schedule/scheduler.hpp"
+#include "virtio/balloon.hpp"
+#include "virtio/block.hpp"
 
 #include <cstdint>
 #include <functional>
@@ -99,6 +100,7 @@ private:
         return std::chrono::nanoseconds{scheduler_.figures(share_).ran};
     }
 
+    void add_devices(const Ground& ground);  // each in the next virtio slot
     Board::Outputs board_outputs();
     void end(Outcome outcome);  // under the lock: the first one counts
     void failed(Exit exit);
@@ -119,10 +121,9 @@ private:
     MachineEnvironment::Shared shared_;
     std::vector<std::unique_ptr<VirtualProcessor>> processors_;
 
-    std::vector<std::unique_ptr<DiskDevice>>
-        disks_;  // their threads end before there are no vCPUs to interrupt
-
-    std::unique_ptr<BalloonDevice> balloon_;
+    // Their threads end before there are no vCPUs to interrupt.
+    std::vector<std::unique_ptr<ServedDevice<VirtioBlock>>> disks_;
+    std::unique_ptr<ServedDevice<VirtioBalloon>> balloon_;
     std::vector<std::uint64_t> given_up_;  // of the balloon's thread
 
     std::optional<Outcome> outcome_;   // under the board's lock, like the next

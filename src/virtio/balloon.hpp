@@ -8,18 +8,18 @@
 //
 // Queues as Linux counts them, without gaps for features that are not offered: inflate, deflate, reporting.
 // (The specification's fixed numbers are not what drivers use.) Left out: statistics, free page hints, page
-// poisoning. serve() belongs to a thread of its own, see VirtioBlock.
+// poisoning.
 
 #pragma once
 
-#include "virtio/busy_gate.hpp"
 #include "virtio/device.hpp"
+#include "virtio/queue_server.hpp"
 
-#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <mutex>
 #include <span>
+#include <utility>
 #include <vector>
 
 namespace undercroft {
@@ -55,11 +55,10 @@ public:
 
     // `lock` is that of the machine's devices. All of them outlive the device.
     VirtioBalloon(BalloonMemory& pages, const DmaMemory& memory, std::mutex& lock)
-        : pages_{pages}, memory_{memory}, lock_{lock} {}
+        : pages_{pages}, server_{memory, lock, 1} {}
 
-    // Who makes a thread call serve(). Before the guest runs.
-    void on_work(std::function<void()> ask) { ask_ = std::move(ask); }
-    // Serves all requests that there are. Without the lock.
+    // Who makes a thread call serve(), see QueueServer.
+    void on_work(std::function<void()> ask) { server_.on_work(std::move(ask)); }
     void serve();
 
     // Under the lock. How many pages the guest shall do without, and how many it says that it does.
@@ -74,38 +73,24 @@ public:
     std::uint8_t config(std::uint64_t offset) const override;
     void write_config(std::uint64_t offset, std::uint8_t value) override;
     void start(std::uint64_t agreed_features, std::span<Queue> queues, VirtioTransport& transport) override;
-    void notify(unsigned queue) override;
+    void notify(unsigned) override { server_.notify(); }
     void reset() override;
 
 private:
     static constexpr unsigned inflate = 0, deflate = 1, reporting = 2, queues = 3;
 
-    bool take_request(std::uint64_t& generation);
-    bool fetch();
-    void give_back(std::uint64_t generation);
-    void break_down(const char* why);
-    void read_page_numbers();
-    void read_ranges();
+    void read_page_numbers(Chain& request);
+    void read_ranges(const Chain& request);
 
     BalloonMemory& pages_;
-    const DmaMemory& memory_;
-    std::mutex& lock_;
-    std::function<void()> ask_ = [] {};
 
-    // Under `lock_`.
-    std::span<Queue> queues_;  // empty unless it runs
+    // Under the lock.
     VirtioTransport* transport_ = nullptr;
-    std::uint64_t generation_ = 0;  // how often it was reset
     std::uint32_t target_ = 0;
     std::uint32_t actual_ = 0;
 
-    // Of the thread that serves.
-    unsigned from_ = 0;  // the queue of the request at hand
-    Chain chain_;
-    std::vector<PageRange> ranges_;
-
-    BusyGate busy_;                       // while guest memory is used
-    std::atomic<bool> resetting_{false};  // a vCPU waits for that to end, so it does not stop
+    std::vector<PageRange> ranges_;  // of the request at hand
+    QueueServer server_;
 };
 
 }  // namespace undercroft

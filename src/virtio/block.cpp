@@ -33,7 +33,7 @@ constexpr std::uint32_t most_segments = Queue::most_entries - 2;  // and a heade
 }  // namespace
 
 VirtioBlock::VirtioBlock(Disk& disk, const DmaMemory& memory, std::mutex& lock, std::string serial)
-    : memory_{memory}, lock_{lock}, context_{.disk = disk, .serial = std::move(serial)} {}
+    : context_{.disk = disk, .serial = std::move(serial)}, server_{memory, lock} {}
 
 std::uint64_t VirtioBlock::features() const {
     std::uint64_t always = Feature::SegMax | Feature::BlockSize | Feature::Flush;
@@ -50,70 +50,15 @@ std::uint8_t VirtioBlock::config(std::uint64_t offset) const {
 }
 
 void VirtioBlock::start(std::uint64_t agreed_features, std::span<Queue> queues, VirtioTransport& transport) {
-    queue_ = queues.data();
-    transport_ = &transport;
-    write_through_ = (agreed_features & Feature::Flush) == 0;
-}
-
-void VirtioBlock::notify(unsigned) { ask_(); }
-
-void VirtioBlock::reset() {
-    queue_ = nullptr;
-    transport_ = nullptr;
-    ++generation_;
-    busy_.wait();
+    context_.write_through = (agreed_features & Feature::Flush) == 0;
+    server_.start(queues, transport);
 }
 
 void VirtioBlock::serve() {
-    for (;;) {
-        std::uint64_t generation = 0;
-        RequestGate::Pass request{memory_.requests()};
-        {
-            std::lock_guard lock{lock_};
-            count_ = fetch();
-            if (count_ == 0) return;
-            generation = generation_;
-            context_.write_through = write_through_;
-            busy_.set(true);
-        }
-        for (std::size_t n = 0; n < count_; ++n) {
-            at_hand_[n].written = serve_block_request(context_, at_hand_[n].chain);
-            at_hand_[n].chain.tell_written(memory_);
-        }
-        busy_.set(false);
-        std::lock_guard lock{lock_};
-        give_back(generation);
-    }
-}
-
-std::size_t VirtioBlock::fetch() {
-    std::size_t count = 0;
-    while (queue_ != nullptr && count < most_at_once) {
-        Queue::Pop popped = queue_->pop(at_hand_[count].chain);
-        if (popped == Queue::Pop::Chain) {
-            ++count;
-            continue;
-        }
-        if (popped == Queue::Pop::Empty && (count > 0 || queue_->ask_for_notification())) break;
-        if (queue_->fault() == nullptr) continue;
-        transport_->needs_reset(queue_->fault());
-        queue_ = nullptr;
-        return 0;
-    }
-    return count;
-}
-
-void VirtioBlock::give_back(std::uint64_t generation) {
-    if (generation != generation_ || queue_ == nullptr) return;  // the driver has given up on them
-    for (std::size_t n = 0; n < count_; ++n) {
-        const Request& request = at_hand_[n];
-        bool well_formed = request.written != 0;
-        if (well_formed && queue_->push(request.chain, request.written)) continue;
-        transport_->needs_reset(well_formed ? queue_->fault() : "a block request without header or status");
-        queue_ = nullptr;
-        return;
-    }
-    if (queue_->wants_interrupt()) transport_->used_buffers();
+    server_.serve([this](QueueServer::Request& request) {
+        request.written = serve_block_request(context_, request.chain);
+        return request.written != 0 ? nullptr : "a block request without header or status";
+    });
 }
 
 }  // namespace undercroft
