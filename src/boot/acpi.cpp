@@ -72,6 +72,16 @@ aml::Code rtc_device(std::uint16_t port) {
                                aml::name("_CRS", aml::resources({aml::io_ports(port, 2)}))});
 }
 
+// The button, and the device whose interrupt says that it was pressed.
+std::vector<aml::Code> power_button(const AcpiConfig::Interrupt& interrupt) {
+    constexpr std::uint64_t pressed = 0x80;  // section 4.8.3.1.2
+    return {aml::device("PWRB", {aml::name("_HID", aml::eisa_id("PNP0C0C"))}),
+            aml::device(
+                "GED", {aml::name("_HID", aml::string("ACPI0013")),
+                        aml::name("_CRS", aml::resources({aml::interrupt(interrupt.gsi, interrupt.trigger)})),
+                        aml::method("_EVT", 1, {aml::notify("\\_SB.PWRB", pressed)})})};
+}
+
 aml::Code virtio_device(const AcpiConfig::VirtioSlot& slot, std::size_t index) {
     CHECK(slot.base.value() + slot.size <= std::numeric_limits<std::uint32_t>::max());
     const auto base = static_cast<std::uint32_t>(slot.base.value());
@@ -96,6 +106,9 @@ Bytes make_dsdt(const AcpiConfig& config) {
     for (std::size_t i = 0; i < config.serial.size(); ++i)
         devices.push_back(serial_device(config.serial[i], i));
     if (config.rtc_port) devices.push_back(rtc_device(*config.rtc_port));
+    if (config.power_button) {
+        for (aml::Code& device : power_button(*config.power_button)) devices.push_back(std::move(device));
+    }
     for (std::size_t i = 0; i < config.virtio.size(); ++i)
         devices.push_back(virtio_device(config.virtio[i], i));
 

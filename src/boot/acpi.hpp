@@ -43,6 +43,7 @@ struct AcpiConfig {
     std::uint16_t reset_port = 0;
     std::uint8_t reset_value = 0;           // what the guest writes to reset_port
     std::optional<std::uint16_t> rtc_port;  // index register of a CMOS RTC without an interrupt (PNP0B00)
+    std::optional<Interrupt> power_button;  // by a Generic Event Device (section 5.6.9)
     std::vector<Serial> serial;
     std::vector<VirtioSlot> virtio;
 };

@@ -35,6 +35,7 @@ AcpiConfig config(unsigned cpus = 2, unsigned slots = 8) {
     made.reset_port = 0x602;
     made.reset_value = 0x42;
     made.rtc_port = 0x70;
+    made.power_button = {3, aml::Trigger::Edge};
     made.serial = {{0x3f8, {4, aml::Trigger::Edge}}};
     for (unsigned i = 0; i < slots; ++i)
         made.virtio.push_back(
@@ -188,10 +189,12 @@ TEST_F(Iasl, LargeAndEmptyBoards) {
 
 TEST_F(Iasl, DsdtNamesTheDevices) {
     const std::string source = check("DSDT", tables_of(make_acpi_tables(config(), base)).at("DSDT"));
-    for (const char* wanted : {"Name (\\_S5, Package", "EisaId (\"PNP0501\")", "\"LNRO0005\"", "\"ACPI0007\"",
-                               "EisaId (\"PNP0B00\")", "Device (COM1)", "Device (VR07)", "0xD0007000",
-                               "Interrupt (ResourceConsumer, Edge, ActiveHigh, Exclusive",
-                               "Interrupt (ResourceConsumer, Level, ActiveHigh, Exclusive"})
+    for (const char* wanted :
+         {"Name (\\_S5, Package", "EisaId (\"PNP0501\")", "\"LNRO0005\"", "\"ACPI0007\"",
+          "EisaId (\"PNP0B00\")", "Device (COM1)", "Device (VR07)", "0xD0007000", "EisaId (\"PNP0C0C\")",
+          "\"ACPI0013\"", "Method (_EVT, 1, Serialized)", "Notify (\\_SB.PWRB, 0x80)",
+          "Interrupt (ResourceConsumer, Edge, ActiveHigh, Exclusive",
+          "Interrupt (ResourceConsumer, Level, ActiveHigh, Exclusive"})
         EXPECT_NE(source.find(wanted), std::string::npos) << wanted;
 }
 

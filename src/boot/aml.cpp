@@ -20,10 +20,12 @@ enum class Op : std::uint8_t {
     Scope = 0x10,
     Buffer = 0x11,
     Package = 0x12,
+    Method = 0x14,
     DualName = 0x2e,
     MultiName = 0x2f,
     Root = 0x5c,
     Extended = 0x5b,
+    Notify = 0x86,
     ExtendedDevice = 0x82,
 };
 
@@ -144,6 +146,17 @@ Code scope(std::string_view path, const std::vector<Code>& terms) {
 Code device(std::string_view path, const std::vector<Code>& terms) {
     return enclose(join({code(Op::Extended), code(Op::ExtendedDevice)}),
                    join({name_string(path), join(terms)}));
+}
+
+Code method(std::string_view path, unsigned arguments, const std::vector<Code>& terms) {
+    constexpr unsigned serialized = 1u << 3;
+    CHECK(arguments < serialized);
+    const auto flags = static_cast<std::uint8_t>(arguments | serialized);
+    return enclose(code(Op::Method), join({name_string(path), {flags}, join(terms)}));
+}
+
+Code notify(std::string_view object, std::uint64_t value) {
+    return join({code(Op::Notify), name_string(object), integer(value)});
 }
 
 Code io_ports(std::uint16_t base, std::uint8_t length) {

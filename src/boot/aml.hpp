@@ -6,7 +6,7 @@
 //   aml::scope("\\_SB_", {aml::device("COM1", {aml::name("_HID", aml::eisa_id("PNP0501"))})})
 //
 // Source: ACPI 6.4 chapter 20 (AML), section 6.4 (resource descriptors), section 19.3.4 (EISA IDs). Only what
-// a board without methods needs.
+// our boards need.
 
 #pragma once
 
@@ -36,6 +36,10 @@ Code package(const std::vector<Code>& elements);
 Code name(std::string_view path, const Code& value);
 Code scope(std::string_view path, const std::vector<Code>& terms);
 Code device(std::string_view path, const std::vector<Code>& terms);
+Code method(std::string_view path, unsigned arguments, const std::vector<Code>& terms);  // serialized
+
+// Statements.
+Code notify(std::string_view object, std::uint64_t value);
 
 // Resource descriptors, and the buffer that a _CRS object wraps them in.
 Code io_ports(std::uint16_t base, std::uint8_t length);

@@ -40,6 +40,12 @@ TEST(Aml, LengthsCountThemselves) {
     EXPECT_EQ(lead(4091), (Code{0x81, 0x00, 0x01, 0x0b}));  // 3 + 4094 = 0x1001
 }
 
+TEST(Aml, MethodsHoldStatements) {
+    EXPECT_EQ(method("_EVT", 1, {notify("\\_SB.PWRB", 0x80)}),
+              (Code{0x14, 19,  '_', 'E', 'V', 'T', 0x09, 0x86, 0x5c, 0x2e,
+                    '_',  'S', 'B', '_', 'P', 'W', 'R',  'B',  0x0a, 0x80}));
+}
+
 TEST(Aml, ResourceDescriptors) {
     EXPECT_EQ(io_ports(0x3f8, 8), (Code{0x47, 1, 0xf8, 0x03, 0xf8, 0x03, 1, 8}));
     EXPECT_EQ(memory_window(0xd0001000, 0x1000),

@@ -25,11 +25,12 @@ CLI::App& add_machine_verb(CLI::App& app, const std::string& name, const std::st
     return *verb;
 }
 
-int ask_about_machine(const MachineArguments& arguments, control::Request request) {
+int ask_about_machine(const MachineArguments& arguments, control::Request request,
+                      const control::Patience& patience) {
     auto monitor = control::monitor_of(arguments.machine, arguments.path());
     if (!monitor) return refuse(arguments, monitor.error());
     request.machine = arguments.machine;
-    auto reply = monitor->ask(request);
+    auto reply = monitor->ask(request, patience);
     if (!reply) return refuse(arguments, reply.error());
     if (arguments.json) std::fputs(control::line_of(*reply).c_str(), stdout);
     return exit_success;

@@ -37,7 +37,8 @@ CLI::App& add_machine_verb(CLI::App& app, const std::string& name, const std::st
 
 // Sends the request about arguments.machine to its monitor, says what came of it, and returns the exit
 // status.
-int ask_about_machine(const MachineArguments& arguments, control::Request request);
+int ask_about_machine(const MachineArguments& arguments, control::Request request,
+                      const control::Patience& patience = {});
 
 // The same for a failure that is known already: a line on standard error, or JSON on standard output.
 int refuse(const ControlArguments& arguments, const Error& error);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The verb `stop`: ends a machine.
+// The verb `stop`: presses the power button, or ends a machine.
 #pragma once
 
 #include "cli/machine_verb.hpp"

@@ -113,6 +113,8 @@ void Board::set_virtio_line(unsigned slot, bool asserted) {
     io_apic_.set_level(layout::virtio_first_gsi + slot, asserted);
 }
 
+void Board::press_power_button() { io_apic_.pulse(layout::power_button_gsi); }
+
 void Board::feed_serial() {
     console_input_.feed([this](std::span<const std::byte> bytes) { return serial_.receive(bytes); });
 }

@@ -62,6 +62,9 @@ public:
     void attach_virtio(unsigned slot, Device& device);
     void set_virtio_line(unsigned slot, bool asserted);
 
+    // The guest's ACPI hears of it, if it listens.
+    void press_power_button();
+
     // Passes waiting input on to the serial port, as far as it has room.
     void feed_serial();
 

@@ -16,6 +16,7 @@ boot::AcpiConfig acpi_config(unsigned cpu_count, unsigned virtio_devices) {
     config.rtc_port = static_cast<std::uint16_t>(rtc.first);
     config.serial.push_back({.port = static_cast<std::uint16_t>(com1.first),
                              .interrupt = {.gsi = com1_gsi, .trigger = boot::aml::Trigger::Edge}});
+    config.power_button = {.gsi = power_button_gsi, .trigger = boot::aml::Trigger::Edge};
     for (unsigned slot = 0; slot < virtio_devices; ++slot) {
         Range registers = virtio_slot(slot);
         config.virtio.push_back(

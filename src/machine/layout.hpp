@@ -103,15 +103,17 @@ static_assert(AcpiPower::soft_off_type == boot::acpi_s5_sleep_type, "the DSDT te
 
 // --- global system interrupts: pins of the I/O APIC -------------------------------------------------------
 inline constexpr unsigned com1_gsi = 4;
+inline constexpr unsigned power_button_gsi = 5;
 inline constexpr unsigned virtio_first_gsi = 8;
-static_assert(virtio_first_gsi + virtio_slot_count <= IoApic::pin_count && com1_gsi < virtio_first_gsi);
+static_assert(virtio_first_gsi + virtio_slot_count <= IoApic::pin_count && com1_gsi < virtio_first_gsi &&
+              power_button_gsi < virtio_first_gsi && power_button_gsi != com1_gsi);
 
 // No local APIC has this identifier.
 inline constexpr std::uint8_t io_apic_id = 0xf0;
 static_assert(max_processors <= io_apic_id);
 
 // What the ACPI tables say of all this; the first so many virtio slots are in use. The serial port's
-// interrupt is an edge, as on the ISA bus.
+// interrupt is an edge, as on the ISA bus, and the power button's, which is pressed and let go at once.
 boot::AcpiConfig acpi_config(unsigned cpu_count, unsigned virtio_devices = 0);
 
 }  // namespace undercroft::layout

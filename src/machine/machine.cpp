@@ -192,6 +192,14 @@ bool Machine::give_up(std::span<const PageRange> pages, GivenUp how) {
     return true;
 }
 
+Result<void> Machine::press_power_button() {
+    std::lock_guard pausing{pausing_};
+    if (paused_) return Error{"it is paused, and cannot power off: resume it first, or end it with --now"};
+    std::lock_guard lock{board_.lock()};
+    board_.press_power_button();
+    return {};
+}
+
 Result<void> Machine::set_memory_target(std::uint64_t bytes) {
     if (!balloon_) return Error{"it has no balloon: it has to be started with one"};
     std::lock_guard lock{board_.lock()};

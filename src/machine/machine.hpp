@@ -75,6 +75,8 @@ public:
     // paused. None of its vCPUs executes when pause() has returned.
     void pause();
     void resume();
+    // Asks the guest to power off; what it does is its own affair. Error: it is paused.
+    Result<void> press_power_button();
     // Asks the guest to make do with so many bytes of its memory, as far as it can. Error: there is no
     // balloon, or no driver for it.
     Result<void> set_memory_target(std::uint64_t bytes);

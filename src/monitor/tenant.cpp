@@ -210,6 +210,11 @@ void Tenant::resume() {
     if (machine_) machine_->resume();
 }
 
+Result<void> Tenant::press_power_button() {
+    if (!machine_) return Error{"it does not run yet"};
+    return machine_->press_power_button();
+}
+
 Result<void> Tenant::set_memory_target(std::uint64_t bytes) {
     if (!machine_) return Error{"it does not run yet"};
     return machine_->set_memory_target(bytes);

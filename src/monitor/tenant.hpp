@@ -54,7 +54,8 @@ public:
     std::chrono::nanoseconds up() const;  // since its start; stands still after the end
     MachineFigures figures() const;       // of this boot, or the last one
 
-    void stop();
+    void stop();                        // at once
+    Result<void> press_power_button();  // see Machine
     void pause();
     void resume();
     void show_status(std::string whose);

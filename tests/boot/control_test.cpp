@@ -51,7 +51,7 @@ TEST_F(Control, MachinesAreListedPausedResumedAndStopped) {
     EXPECT_EQ(undercroft({"resume", "idle", "--json"}).output, "{\"ok\":true}\n");
     EXPECT_TRUE(contains(undercroft({"ps", "--json"}).output, "\"name\":\"idle\",\"state\":\"running\""));
 
-    EXPECT_EQ(undercroft({"stop", "idle"}).status, 0);
+    EXPECT_EQ(undercroft({"stop", "--now", "idle"}).status, 0);
     guests.send("still there\n");
     EXPECT_TRUE(guests.wait_for("still there", patience(20))) << CONSOLE_OF(guests);
     EXPECT_TRUE(contains(undercroft({"ps", "--json"}).output, "\"name\":\"idle\",\"state\":\"ended\""));
@@ -72,8 +72,35 @@ TEST_F(Control, APausedMachineEchoesWhenItGoesOn) {
     EXPECT_EQ(undercroft({"resume", "echo"}).status, 0);
     EXPECT_TRUE(guest.wait_for("typed meanwhile", patience(20))) << CONSOLE_OF(guest);
     EXPECT_EQ(undercroft({"pause", "echo"}).status, 0);
-    EXPECT_EQ(undercroft({"stop", "echo"}).status, 0) << "paused machines can be ended";
+    EXPECT_EQ(undercroft({"stop", "--now", "echo"}).status, 0) << "paused machines can be ended";
     EXPECT_EQ(guest.wait_for_exit(patience(20)), 0);
+}
+
+// These guests do not listen to their power buttons.
+TEST_F(Control, StopSaysWhenAGuestDoesNotPowerOff) {
+    GuestProcess guests{{"run", machine("echo", small::echo), machine("idle", small::idle)}};
+    ASSERT_TRUE(guests.wait_for("ready", patience(20)) && guests.wait_for("ready", patience(20)))
+        << CONSOLE_OF(guests);
+    Ran late = undercroft({"stop", "idle", "--timeout", "0.1"});
+    EXPECT_EQ(late.status, 1);
+    EXPECT_EQ(late.errors,
+              "undercroft: machine 'idle' runs on 0.1 s after its power button was pressed; "
+              "'undercroft stop --now idle' ends it\n");
+    EXPECT_EQ(undercroft({"pause", "idle"}).status, 0);
+    EXPECT_EQ(
+        undercroft({"stop", "idle"}).errors,
+        "undercroft: machine 'idle': it is paused, and cannot power off: resume it first, or end it with "
+        "--now\n");
+    EXPECT_EQ(undercroft({"stop", "idle", "--timeout", "-1"}).status, 2);
+
+    GuestProcess waiting{{"stop", "echo"}};
+    waiting.close_input();
+    guests.send("still there\n");
+    EXPECT_TRUE(guests.wait_for("still there", patience(20))) << CONSOLE_OF(guests);
+    EXPECT_EQ(undercroft({"stop", "echo", "--now"}).status, 0);
+    EXPECT_EQ(waiting.wait_for_exit(patience(20)), 0) << "it has ended, whoever did it";
+    EXPECT_EQ(undercroft({"stop", "idle", "--now"}).status, 0) << "although it is paused";
+    EXPECT_EQ(guests.wait_for_exit(patience(20)), 0) << CONSOLE_OF(guests);
 }
 
 TEST_F(Control, Top) {
@@ -107,9 +134,9 @@ TEST_F(Control, ConsolesOfSeveralClients) {
     second.send("from the second\n");
     EXPECT_TRUE(second.wait_for("from the second\n", patience(20))) << CONSOLE_OF(second);
     EXPECT_TRUE(guest.wait_for("from the first from the second", patience(20))) << CONSOLE_OF(guest);
-    EXPECT_EQ(undercroft({"stop", "echo"}).status, 0);
+    EXPECT_EQ(undercroft({"stop", "--now", "echo"}).status, 0);
     EXPECT_EQ(second.wait_for_exit(patience(20)), 0) << "ends with the machine";
-    EXPECT_EQ(undercroft({"stop", "idle"}).status, 0);
+    EXPECT_EQ(undercroft({"stop", "--now", "idle"}).status, 0);
     EXPECT_EQ(guest.wait_for_exit(patience(20)), 0);
 }
 
@@ -135,7 +162,7 @@ TEST_F(Control, WhatCannotBeDoneIsSaid) {
     EXPECT_EQ(ambiguous.status, 1);
     EXPECT_TRUE(contains(ambiguous.errors, "several machines 'idle'")) << ambiguous.errors;
     for (const std::string& socket : sockets())
-        EXPECT_EQ(undercroft({"stop", "idle", "--control", socket}).status, 0);
+        EXPECT_EQ(undercroft({"stop", "--now", "idle", "--control", socket}).status, 0);
     EXPECT_EQ(guest.wait_for_exit(patience(20)), 0);
     EXPECT_EQ(twin.wait_for_exit(patience(20)), 0);
 }
@@ -153,7 +180,7 @@ TEST_F(Control, SocketsAreTheUsersOwn) {
     EXPECT_EQ(second.status, 2);
     EXPECT_EQ(second.errors, "undercroft: control: " + path + ": Address already in use\n");
     EXPECT_TRUE(contains(undercroft({"ps", "--control", path}).output, "idle"));
-    EXPECT_EQ(undercroft({"stop", "idle", "--control", path}).status, 0);
+    EXPECT_EQ(undercroft({"stop", "--now", "idle", "--control", path}).status, 0);
     EXPECT_EQ(guest.wait_for_exit(patience(20)), 0);
     EXPECT_FALSE(std::filesystem::exists(path));
 
@@ -217,8 +244,8 @@ TEST_F(Control, HostileClientsHurtNobody) {
     EXPECT_TRUE(contains(undercroft({"ps", "--control", path}).output, "flood"));
     for (int each : hanging) close(each);
     close(deaf);
-    EXPECT_EQ(undercroft({"stop", "flood", "--control", path}).status, 0);
-    EXPECT_EQ(undercroft({"stop", "echo", "--control", path}).status, 0);
+    EXPECT_EQ(undercroft({"stop", "--now", "flood", "--control", path}).status, 0);
+    EXPECT_EQ(undercroft({"stop", "--now", "echo", "--control", path}).status, 0);
     EXPECT_EQ(guests.wait_for_exit(patience(20)), 0);
 }
 

@@ -25,7 +25,7 @@ TEST_F(Isolation, ATripleFaultEndsItsOwnMachine) {
     GuestProcess guests{{"run", machine("echo", small::echo), machine("bad", small::triple_fault)}};
     EXPECT_TRUE(wait_for_error(guests, "undercroft: bad: triple fault\n")) << CONSOLE_OF(guests);
     expect_echo(guests, "one");
-    EXPECT_EQ(undercroft({"stop", "echo"}).status, 0);
+    EXPECT_EQ(undercroft({"stop", "--now", "echo"}).status, 0);
     EXPECT_EQ(guests.wait_for_exit(patience(20)), 3) << CONSOLE_OF(guests);
 }
 
@@ -35,8 +35,8 @@ TEST_F(Isolation, ATripleFaultAgainAndAgain) {
     for (int boot = 0; boot < 5; ++boot)
         EXPECT_TRUE(guests.wait_for("bad  | ready", patience(30))) << CONSOLE_OF(guests);
     expect_echo(guests, "one");
-    EXPECT_EQ(undercroft({"stop", "bad"}).status, 0);
-    EXPECT_EQ(undercroft({"stop", "echo"}).status, 0);
+    EXPECT_EQ(undercroft({"stop", "--now", "bad"}).status, 0);
+    EXPECT_EQ(undercroft({"stop", "--now", "echo"}).status, 0);
     EXPECT_TRUE(guests.wait_for_exit(patience(20)).has_value()) << CONSOLE_OF(guests);
 }
 
@@ -46,9 +46,9 @@ TEST_F(Isolation, WildGuests) {
                          machine("rampage", small::rampage)}};
     EXPECT_TRUE(wait_for_error(guests, "undercroft: rampage: triple fault\n")) << CONSOLE_OF(guests);
     for (const char* word : {"one", "two", "three"}) expect_echo(guests, word);
-    EXPECT_EQ(undercroft({"stop", "spin"}).status, 0) << "with interrupts off, too";
-    EXPECT_EQ(undercroft({"stop", "flood"}).status, 0);
-    EXPECT_EQ(undercroft({"stop", "echo"}).status, 0);
+    EXPECT_EQ(undercroft({"stop", "--now", "spin"}).status, 0) << "with interrupts off, too";
+    EXPECT_EQ(undercroft({"stop", "--now", "flood"}).status, 0);
+    EXPECT_EQ(undercroft({"stop", "--now", "echo"}).status, 0);
     EXPECT_EQ(guests.wait_for_exit(patience(20)), 3);
 }
 
@@ -62,8 +62,8 @@ TEST_F(Isolation, AConsoleThatNobodyReads) {
     EXPECT_EQ(read(reader, &byte, 1), 1);
     for (const char* word : {"one", "two", "three"}) expect_echo(guests, word);
     EXPECT_EQ(undercroft({"pause", "flood"}).status, 0) << "though it waits for its reader";
-    EXPECT_EQ(undercroft({"stop", "flood"}).status, 0);
-    EXPECT_EQ(undercroft({"stop", "echo"}).status, 0);
+    EXPECT_EQ(undercroft({"stop", "--now", "flood"}).status, 0);
+    EXPECT_EQ(undercroft({"stop", "--now", "echo"}).status, 0);
     EXPECT_EQ(guests.wait_for_exit(patience(20)), 0) << CONSOLE_OF(guests);
     close(reader);
 }
@@ -88,7 +88,7 @@ TEST_F(Isolation, ADeadDisk) {
     expect_echo(guests, "one");
     shell.send("exit\n");
     EXPECT_EQ(shell.wait_for_exit(patience(30)), 0) << CONSOLE_OF(shell);
-    EXPECT_EQ(undercroft({"stop", "echo"}).status, 0);
+    EXPECT_EQ(undercroft({"stop", "--now", "echo"}).status, 0);
     EXPECT_EQ(guests.wait_for_exit(patience(20)), 0) << CONSOLE_OF(guests);
 }
 

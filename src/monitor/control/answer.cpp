@@ -55,7 +55,13 @@ Answer answer(const Request& request, std::span<const std::unique_ptr<Tenant>> t
         case Verb::List: break;
         case Verb::Pause: tenant->pause(); break;
         case Verb::Resume: tenant->resume(); break;
-        case Verb::Stop: tenant->stop(); break;
+        case Verb::Stop:
+            if (request.now) {
+                tenant->stop();
+            } else if (auto pressed = tenant->press_power_button(); !pressed) {
+                return refuse(fmt::format("machine '{}': {}", request.machine, pressed.error().message));
+            }
+            return {.reply = {}, .awaited = tenant};
         case Verb::Console: return {.reply = {}, .console = tenant};
         case Verb::Balloon:
             if (auto asked = tenant->set_memory_target(request.bytes); !asked)

@@ -14,6 +14,7 @@ namespace undercroft::control {
 struct Answer {
     Reply reply;
     Tenant* console = nullptr;  // whose console the client shall be connected to
+    Tenant* awaited = nullptr;  // whose end the client gets the reply after
 };
 
 Answer answer(const Request& request, std::span<const std::unique_ptr<Tenant>> tenants);

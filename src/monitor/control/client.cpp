@@ -9,13 +9,10 @@
 
 #include <array>
 #include <cerrno>
-#include <chrono>
 #include <utility>
 
 namespace undercroft::control {
 namespace {
-
-constexpr std::int64_t patience_ms = 2000;
 
 std::int64_t now_ms() {
     return std::chrono::duration_cast<std::chrono::milliseconds>(
@@ -31,18 +28,18 @@ Result<Client> Client::connect(const std::string& path) {
     return Client{path, *std::move(fd)};
 }
 
-Result<void> Client::wait_for(short events, std::int64_t deadline_ms) const {
+bool Client::wait_for(short events, std::int64_t deadline_ms) const {
     std::int64_t left = deadline_ms - now_ms();
     pollfd wait{.fd = fd_.get(), .events = events, .revents = 0};
-    if (left > 0 && poll(&wait, 1, static_cast<int>(left)) != 0) return {};
-    return Error{path_ + ": no answer"};
+    return left > 0 && poll(&wait, 1, static_cast<int>(left)) != 0;
 }
 
-Result<Reply> Client::ask(const Request& request) {
-    std::int64_t deadline = now_ms() + patience_ms;
+Result<Reply> Client::ask(const Request& request, const Patience& patience) {
+    std::int64_t deadline = now_ms() + patience.time.count();
+    Error late{patience.error.empty() ? path_ + ": no answer" : patience.error};
     std::string line = line_of(request);
     while (!line.empty()) {
-        if (auto ready = wait_for(POLLOUT, deadline); !ready) return ready.error();
+        if (!wait_for(POLLOUT, deadline)) return late;
         ssize_t n = send(fd_.get(), line.data(), line.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n < 0 && errno != EAGAIN && errno != EINTR) return host_error().in(path_);
         if (n > 0) line.erase(0, static_cast<std::size_t>(n));
@@ -50,7 +47,7 @@ Result<Reply> Client::ask(const Request& request) {
     std::size_t end = 0;
     while ((end = received_.find('\n')) == std::string::npos) {
         if (received_.size() > longest_reply) return Error{path_ + ": the answer does not end"};
-        if (auto ready = wait_for(POLLIN, deadline); !ready) return ready.error();
+        if (!wait_for(POLLIN, deadline)) return late;
         std::array<char, 4096> bytes;
         ssize_t n = recv(fd_.get(), bytes.data(), bytes.size(), MSG_DONTWAIT);
         if (n == 0) return Error{path_ + ": it hung up"};

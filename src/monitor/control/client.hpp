@@ -7,19 +7,27 @@
 #include "base/result.hpp"
 #include "monitor/control/protocol.hpp"
 
+#include <chrono>
 #include <optional>
 #include <string>
 #include <vector>
 
 namespace undercroft::control {
 
+// How long one waits for a reply, and the error if none comes: unless it says something else, that nobody
+// answers.
+struct Patience {
+    std::chrono::milliseconds time{2000};
+    std::string error;
+};
+
 class Client {
 public:
     static Result<Client> connect(const std::string& path);
 
     const std::string& path() const { return path_; }
-    // Waits, at most for two seconds. A reply that says why not is an error, too.
-    Result<Reply> ask(const Request& request);
+    // A reply that says why not is an error, too.
+    Result<Reply> ask(const Request& request, const Patience& patience = {});
     // After Verb::Console: the socket, on which bytes go both ways, and what has come already.
     struct Stream {
         Fd fd;
@@ -29,7 +37,7 @@ public:
 
 private:
     Client(std::string path, Fd fd) : path_{std::move(path)}, fd_{std::move(fd)} {}
-    Result<void> wait_for(short events, std::int64_t deadline_ms) const;
+    bool wait_for(short events, std::int64_t deadline_ms) const;  // false: it did not come
 
     std::string path_;
     Fd fd_;

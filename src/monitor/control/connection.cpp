@@ -25,7 +25,7 @@ Connection::State Connection::read() {
     std::span<const char> got{bytes.data(), static_cast<std::size_t>(n)};
     if (console_ != nullptr) {
         type(got);
-    } else {
+    } else if (awaited_ == nullptr) {
         in_.append(got.data(), got.size());
         take_lines();
     }
@@ -34,7 +34,7 @@ Connection::State Connection::read() {
 
 void Connection::take_lines() {
     std::size_t end = 0;
-    while (console_ == nullptr && (end = in_.find('\n')) != std::string::npos) {
+    while (console_ == nullptr && awaited_ == nullptr && (end = in_.find('\n')) != std::string::npos) {
         if (end >= longest_request) break;
         answer(std::string_view{in_}.substr(0, end));
         in_.erase(0, end + 1);
@@ -43,6 +43,7 @@ void Connection::take_lines() {
         type(in_);
         in_.clear();
     }
+    if (awaited_ != nullptr) in_.clear();
     bool too_long = in_.size() >= longest_request && in_.find('\n') >= longest_request;
     if (too_long) {
         out_ += line_of(Reply{.error = "request too long", .machines = {}});
@@ -59,10 +60,17 @@ void Connection::answer(std::string_view line) {
         return;
     }
     Answer given = control::answer(*request, tenants_);
-    out_ += line_of(given.reply);
+    awaited_ = given.awaited;
+    if (awaited_ == nullptr) out_ += line_of(given.reply);
     if (given.console == nullptr) return;
     console_ = given.console;
     listener_ = console_->tap().listen(heard_);
+}
+
+void Connection::end() {
+    if (awaited_ != nullptr) out_ += line_of(Reply{.error = {}, .machines = {}});
+    awaited_ = nullptr;
+    ending_ = true;
 }
 
 void Connection::type(std::span<const char> bytes) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Connection: one client of the control socket. It asks in lines, until it asks for a console; from then on
-// bytes go both ways.
+// Connection: one client of the control socket. It asks in lines, until it asks for a console, whereupon
+// bytes go both ways; or for a machine's end, after which it gets the reply, and no other.
 
 #pragma once
 
@@ -38,6 +38,7 @@ public:
 
     int fd() const { return fd_.get(); }
     const Tenant* console() const { return console_; }
+    bool concerns(const Tenant& tenant) const { return console_ == &tenant || awaited_ == &tenant; }
     bool is_reading() const { return state_ == State::Open; }
 
     // When the client has sent something.
@@ -49,7 +50,7 @@ public:
     void has_room() {
         if (state_ == State::Full) state_ = State::Open;
     }
-    void end() { ending_ = true; }  // the machine has; write() says when all is out
+    void end();  // the machine that it concerns has ended; write() says when all is out
 
 private:
     void take_lines();
@@ -63,6 +64,7 @@ private:
     std::string in_;
     std::string out_;
     Tenant* console_ = nullptr;
+    Tenant* awaited_ = nullptr;
     std::unique_ptr<ConsoleTap::Listener> listener_;
     bool ending_ = false;
 };

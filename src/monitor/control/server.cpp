@@ -100,7 +100,7 @@ void Server::has_room(const Tenant& tenant) {
 
 void Server::ended(const Tenant& tenant) {
     for (auto& connection : connections_) {
-        if (connection->console() == &tenant) connection->end();
+        if (connection->concerns(tenant)) connection->end();
     }
     write_all();
 }

@@ -33,7 +33,8 @@ public:
     ~Server();
 
     void has_room(const Tenant& tenant);  // for input
-    void ended(const Tenant& tenant);     // those at its console get the rest and are let go
+    void ended(
+        const Tenant& tenant);  // those at its console, or waiting for this, get the rest and are let go
 
 private:
     struct Bells {
