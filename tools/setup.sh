@@ -19,7 +19,7 @@ PACKAGES=(g++ cmake ninja-build libzydis-dev libzycore-dev libcli11-dev libfmt-d
     xz-utils)
 # What the tests need besides.
 # shellcheck disable=SC2034
-TEST_PACKAGES=(acpica-tools clang libclang-rt-14-dev)
+TEST_PACKAGES=(acpica-tools clang libclang-rt-14-dev qemu-utils)
 # What the programs of bench/compare link, besides.
 # shellcheck disable=SC2034
 BENCH_PACKAGES=(zlib1g-dev libsqlite3-dev libtcc-dev)

@@ -129,7 +129,7 @@ TEST_F(BadInput, Disks) {
     expect_refused("run --kernel x --disk " + file("odd", std::string(700, 'x')),
                    "700 bytes, not a multiple of 512");
     std::string good = file("good", std::string(512, 'x'));
-    expect_refused("run --kernel x --disk " + good + ",rw", "'rw' is not 'ro'");
+    expect_refused("run --kernel x --disk " + good + ",rw", "'rw' is not ro, format=raw");
     expect_refused("run --kernel x --disk " + good + " --disk " + good, "disk '" + good + "': in use");
     expect_refused("run --kernel x --disk " + good + " --engine lockstep",
                    "engine lockstep cannot follow what disks write to memory");

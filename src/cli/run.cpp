@@ -112,11 +112,12 @@ std::vector<const CLI::Option*> add_machine_options(CLI::App& verb, RunArguments
     verb.add_option("--cpus", arguments.processors, "how many virtual processors the guest has: 1 to 64")
         ->type_name("N")
         ->capture_default_str();
-    verb.add_option(
-            "--disk", arguments.disks,
-            "a disk (virtio): a raw file or a block device; ',ro' forbids writing.\nMay be given again "
-            "for more")
-        ->type_name("FILE[,ro]")
+    verb.add_option("--disk", arguments.disks,
+                    "a disk (virtio): a raw file, a block device, or a qcow2 image (as its\nname ends, or "
+                    "'format=' says). "
+                    "',ro' forbids writing; ',overlay=CHANGES.qcow2'\nkeeps what the guest writes there, "
+                    "',overlay=discard' forgets it at the end.\nMay be given again for more")
+        ->type_name("FILE[,ro][,format=raw|qcow2][,overlay=FILE|discard]")
         ->allow_extra_args(false);
     verb.add_option("--engine", arguments.engine,
                     "how guest code runs: translate, step (one instruction at a\ntime, slow), or lockstep "

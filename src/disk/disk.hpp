@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Disk: what a block device keeps its bytes in. Raw files and host devices today (raw_disk.hpp).
+// Disk: what a block device keeps its bytes in: raw files and host devices (raw_disk.hpp), qcow2 images
+// (qcow2_disk.hpp). open_disk.hpp finds out which.
 //
 // Calls block, and come from one thread at a time, which is never a vCPU's. A failure is told in the log,
 // once for each kind, and is the caller's to pass on: nothing is retried and nothing is silent.
@@ -14,7 +15,12 @@
 
 namespace undercroft {
 
-enum class DiskStatus : std::uint8_t { Ok, Failed, Unsupported };
+enum class DiskStatus : std::uint8_t {
+    Ok,
+    Failed,
+    Unsupported,
+    Full,  // no room on the host: the same request may succeed when there is some
+};
 
 class Disk {
 public:
@@ -28,8 +34,8 @@ public:
     virtual std::uint64_t size() const = 0;  // bytes, a multiple of sector_size; constant
     virtual bool is_read_only() const = 0;
 
-    // All bytes of the buffers, at [offset, offset + their sum), which lies within the disk; or Failed, and
-    // then any part may have been transferred.
+    // All bytes of the buffers, at [offset, offset + their sum), which lies within the disk; or Failed or
+    // Full, and then any part may have been transferred.
     virtual DiskStatus read(std::uint64_t offset, std::span<const iovec> to) = 0;
     virtual DiskStatus write(std::uint64_t offset, std::span<const iovec> from) = 0;
     // When it returns Ok, what was written before survives the host's crash.
@@ -38,6 +44,10 @@ public:
     virtual DiskStatus discard(std::uint64_t offset, std::uint64_t length) = 0;
     // The range reads as zeros from now on. It keeps its space unless `may_unmap`.
     virtual DiskStatus write_zeroes(std::uint64_t offset, std::uint64_t length, bool may_unmap) = 0;
+
+    // Any thread. Whether requests may wait until the host has room for them; at first not. Those that wait
+    // end when they may not any more.
+    virtual void set_patient(bool) {}
 
 protected:
     Disk() = default;

@@ -1,52 +1,34 @@
 // SPDX-License-Identifier: Apache-2.0
 // RawDisk: a file or a block device of the host whose bytes are the disk's.
-//
-// Through the host's page cache; flush() is fdatasync. The file is locked (flock) as long as the disk is
-// open: for itself if it can be written, else shared with others who only read.
 
 #pragma once
 
-#include "base/fd.hpp"
-#include "base/log.hpp"
-#include "base/result.hpp"
-#include "disk/disk.hpp"
-
-#include <memory>
+#include "disk/host_file.hpp"
 
 namespace undercroft {
 
-enum class DiskAccess : std::uint8_t { ReadWrite, ReadOnly };
-
 class RawDisk final : public Disk {
 public:
-    // Errors: "disk 'PATH': reason".
-    static Result<std::unique_ptr<Disk>> open(const std::string& path, DiskAccess access);
+    // Errors are reasons alone: open_disk() says whose.
+    static Result<std::unique_ptr<Disk>> open(std::unique_ptr<HostFile> file, DiskAccess access);
 
-    const std::string& name() const override { return path_; }
+    const std::string& name() const override { return file_->name(); }
     std::uint64_t size() const override { return size_; }
     bool is_read_only() const override { return access_ == DiskAccess::ReadOnly; }
 
     DiskStatus read(std::uint64_t offset, std::span<const iovec> to) override;
     DiskStatus write(std::uint64_t offset, std::span<const iovec> from) override;
-    DiskStatus flush() override;
+    DiskStatus flush() override { return file_->sync(); }
     DiskStatus discard(std::uint64_t offset, std::uint64_t length) override;
     DiskStatus write_zeroes(std::uint64_t offset, std::uint64_t length, bool may_unmap) override;
 
 private:
-    enum class Operation : std::uint8_t { Read, Write, Flush, Discard, WriteZeroes };
+    RawDisk(std::unique_ptr<HostFile> file, DiskAccess access)
+        : file_{std::move(file)}, size_{file_->size()}, access_{access} {}
 
-    RawDisk(std::string path, Fd fd, std::uint64_t size, DiskAccess access)
-        : path_{std::move(path)}, fd_{std::move(fd)}, size_{size}, access_{access} {}
-
-    DiskStatus transfer(Operation operation, std::uint64_t offset, std::span<const iovec> buffers);
-    DiskStatus allocate(int mode, Operation operation, std::uint64_t offset, std::uint64_t length);
-    DiskStatus fail(Operation operation, std::uint64_t offset, int error);
-
-    std::string path_;
-    Fd fd_;
+    std::unique_ptr<HostFile> file_;
     std::uint64_t size_;
     DiskAccess access_;
-    Once reported_;
 };
 
 }  // namespace undercroft

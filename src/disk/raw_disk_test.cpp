@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "disk/raw_disk.hpp"
+#include "disk/open_disk.hpp"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -31,12 +31,12 @@ struct RawDiskTest : testing::Test {
         return {std::istreambuf_iterator<char>{stream}, {}};
     }
     static std::unique_ptr<Disk> open(const std::string& path, DiskAccess access = DiskAccess::ReadWrite) {
-        auto disk = RawDisk::open(path, access);
+        auto disk = open_disk({.path = path, .access = access});
         EXPECT_TRUE(disk) << disk.error().message;
         return *std::move(disk);
     }
     static std::string refusal(const std::string& path, DiskAccess access = DiskAccess::ReadWrite) {
-        auto disk = RawDisk::open(path, access);
+        auto disk = open_disk({.path = path, .access = access});
         return disk ? "opened" : disk.error().message;
     }
 };

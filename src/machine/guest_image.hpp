@@ -6,7 +6,7 @@
 
 #include "base/result.hpp"
 #include "boot/load.hpp"
-#include "disk/raw_disk.hpp"
+#include "disk/open_disk.hpp"
 #include "memory/guest_memory.hpp"
 #include "schedule/task.hpp"
 
@@ -26,11 +26,6 @@ struct EngineChoice {
 
     EngineKind kind;
     std::uint64_t lockstep_every = 0;  // see LockstepOptions::every
-};
-
-struct DiskChoice {
-    std::string path;
-    DiskAccess access = DiskAccess::ReadWrite;
 };
 
 struct MachineConfig {

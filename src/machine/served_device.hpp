@@ -7,6 +7,7 @@
 #include "virtio/io_thread.hpp"
 #include "virtio/mmio.hpp"
 
+#include <mutex>
 #include <string>
 #include <utility>
 
@@ -21,7 +22,8 @@ public:
     template <class... Arguments>
     ServedDevice(unsigned slot, std::string name, const DmaMemory& memory, Board& board,
                  Arguments&&... arguments)
-        : device_{std::forward<Arguments>(arguments)...},
+        : board_{board},
+          device_{std::forward<Arguments>(arguments)...},
           transport_{device_, memory, [&board, slot](bool level) { board.set_virtio_line(slot, level); },
                      std::move(name)},
           thread_{[this] { device_.serve(); }} {
@@ -30,10 +32,15 @@ public:
     }
     ServedDevice(const ServedDevice&) = delete;
     ServedDevice& operator=(const ServedDevice&) = delete;
+    ~ServedDevice() {
+        std::lock_guard lock{board_.lock()};
+        device_.reset();  // so that the thread has no request to wait with
+    }
 
     Device& device() { return device_; }  // under the board's lock
 
 private:
+    Board& board_;
     Device device_;
     MmioTransport transport_;
     IoThread thread_;  // the first to go

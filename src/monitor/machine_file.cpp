@@ -169,6 +169,8 @@ MachineFile::Reason MachineFile::disks(const toml::node& node) {
         auto disk = disk_named(written);
         if (!disk) return disk.error().message;
         disk->path = resolved(disk->path);
+        if (disk->overlay && !disk->overlay->path.empty())
+            disk->overlay->path = resolved(disk->overlay->path);
         options_.machine.disks.push_back(*std::move(disk));
     }
     return {};

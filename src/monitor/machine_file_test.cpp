@@ -40,7 +40,7 @@ TEST_F(MachineFileTest, EveryKey) {
         append = "quiet"
         memory = "96M"
         cpus = 2
-        disks = ["root.img", "tools.img,ro"]
+        disks = ["root.img,format=qcow2", "tools.img,ro", "a.img,overlay=b.qcow2", "a.img,overlay=discard"]
         engine = "step"
         console = "unix:console"
         log-file = "web.log"
@@ -56,11 +56,15 @@ TEST_F(MachineFileTest, EveryKey) {
     EXPECT_EQ(machine->machine.command_line, std::string{default_command_line} + " quiet");
     EXPECT_EQ(machine->machine.memory, 96u << 20);
     EXPECT_EQ(machine->machine.processors, 2u);
-    ASSERT_EQ(machine->machine.disks.size(), 2u);
+    ASSERT_EQ(machine->machine.disks.size(), 4u);
     EXPECT_EQ(machine->machine.disks[0].path, inside("root.img"));
     EXPECT_EQ(machine->machine.disks[0].access, DiskAccess::ReadWrite);
     EXPECT_EQ(machine->machine.disks[1].path, inside("tools.img"));
     EXPECT_EQ(machine->machine.disks[1].access, DiskAccess::ReadOnly);
+    EXPECT_EQ(machine->machine.disks[0].format, DiskFormat::Qcow2);
+    EXPECT_EQ(machine->machine.disks[2].overlay.value().path, inside("b.qcow2"));
+    EXPECT_EQ(machine->machine.disks[3].overlay.value().path, "");
+    EXPECT_FALSE(machine->machine.disks[0].overlay);
     EXPECT_EQ(machine->machine.engine.kind, EngineKind::Step);
     EXPECT_EQ(machine->console, "unix:" + inside("console"));
     EXPECT_EQ(machine->log_file, inside("web.log"));
@@ -96,7 +100,11 @@ TEST_F(MachineFileTest, WhatIsWrongIsNamedWithItsLine) {
     EXPECT_EQ(reason("memory = 'lots'"), "1: memory 'lots': not a size such as 512M or 4G");
     EXPECT_EQ(reason("disks = 'a'"), "1: disks: a string, not an array of strings");
     EXPECT_EQ(reason("disks = ['a', 7]"), "1: disks: a whole number, not a string");
-    EXPECT_EQ(reason("disks = ['a,rw']"), "1: disk 'a,rw': 'rw' is not 'ro'");
+    EXPECT_EQ(reason("disks = ['a,ro,overlay=b']"),
+              "1: disk 'a,ro,overlay=b': 'ro' and an overlay: with an overlay the file is only read anyway");
+    EXPECT_EQ(reason("disks = [',ro']"), "1: disk ',ro': no file named");
+    EXPECT_EQ(reason("disks = ['a,rw']"),
+              "1: disk 'a,rw': 'rw' is not ro, format=raw, format=qcow2, overlay=FILE or overlay=discard");
     EXPECT_EQ(reason("engine = 'warp'"), "1: engine 'warp': not one of translate, step, lockstep");
     EXPECT_EQ(reason("reboot = 1"), "1: reboot: a whole number, not true or false");
     EXPECT_EQ(reason("weight = 0"), "1: weight: 0: not from 1 to 10000");

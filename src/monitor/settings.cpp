@@ -7,6 +7,8 @@
 
 #include <algorithm>
 #include <cctype>
+#include <span>
+#include <vector>
 
 namespace undercroft {
 
@@ -17,15 +19,34 @@ Result<EngineKind> engine_named(const std::string& name) {
     return Error{"engine '" + name + "': not one of translate, step, lockstep"};
 }
 
-// A comma ends the file's name, so that more can be said of a disk.
+// Commas end a file's name, so that more can be said of a disk.
 Result<DiskChoice> disk_named(const std::string& text) {
-    std::size_t comma = text.find(',');
-    DiskChoice disk{.path = text.substr(0, comma)};
-    if (comma != std::string::npos) {
-        std::string word = text.substr(comma + 1);
-        if (word != "ro") return Error{fmt::format("disk '{}': '{}' is not 'ro'", text, word)};
-        disk.access = DiskAccess::ReadOnly;
+    std::vector<std::string> words;
+    for (std::size_t at = 0; at <= text.size();) {
+        std::size_t comma = std::min(text.find(',', at), text.size());
+        words.push_back(text.substr(at, comma - at));
+        at = comma + 1;
     }
+    DiskChoice disk{.path = words.front()};
+    auto refuse = [&](std::string reason) { return Error{fmt::format("disk '{}': {}", text, reason)}; };
+    if (disk.path.empty()) return refuse("no file named");
+    for (const std::string& word : std::span{words}.subspan(1)) {
+        if (word == "ro")
+            disk.access = DiskAccess::ReadOnly;
+        else if (word == "format=raw")
+            disk.format = DiskFormat::Raw;
+        else if (word == "format=qcow2")
+            disk.format = DiskFormat::Qcow2;
+        else if (word == "overlay=discard")
+            disk.overlay.emplace();
+        else if (word.starts_with("overlay=") && word.size() > 8)
+            disk.overlay.emplace(DiskChoice::Overlay{word.substr(8)});
+        else
+            return refuse(fmt::format(
+                "'{}' is not ro, format=raw, format=qcow2, overlay=FILE or overlay=discard", word));
+    }
+    if (disk.overlay && disk.access == DiskAccess::ReadOnly)
+        return refuse("'ro' and an overlay: with an overlay the file is only read anyway");
     return disk;
 }
 

@@ -14,7 +14,7 @@
 namespace undercroft {
 
 Result<EngineKind> engine_named(const std::string& name);  // translate, step, lockstep
-Result<DiskChoice> disk_named(const std::string& text);    // FILE or FILE,ro
+Result<DiskChoice> disk_named(const std::string& text);    // FILE[,ro][,format=...][,overlay=...]
 Result<unsigned> processor_count(std::int64_t count);
 
 // Letters, digits, '.', '_' and '-', not first; at most 32 of them.

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tenant.hpp"
 
+#include "base/log.hpp"
+#include "disk/patient_disk.hpp"
+
 #include <utility>
 
 namespace undercroft {
@@ -18,34 +21,26 @@ double since_start(SteadyClock::time_point time = SteadyClock::now()) {
     return seconds(time - process_start);
 }
 
-Result<Machine::Disks> open_disks(const MachineConfig& config) {
-    Machine::Disks disks;
-    for (const DiskChoice& choice : config.disks) {
-        auto disk = RawDisk::open(choice.path, choice.access);
-        if (!disk) return disk.error();
-        disks.push_back(*std::move(disk));
-    }
-    return disks;
-}
-
 }  // namespace
 
 Result<std::unique_ptr<Tenant>> Tenant::create(TenantOptions options, EventLoop& loop) {
     auto ended = Doorbell::create();
     auto loaded = Doorbell::create();
     auto failed = Doorbell::create();
+    auto room = Doorbell::create();
     if (!ended) return ended.error();
     if (!loaded) return loaded.error();
     if (!failed) return failed.error();
-    auto disks = open_disks(options.machine);
-    if (!disks) return disks.error();
-    return std::unique_ptr<Tenant>{
-        new Tenant{std::move(options), *std::move(disks), loop,
-                   Bells{*std::move(ended), *std::move(loaded), *std::move(failed)}}};
+    if (!room) return room.error();
+    std::unique_ptr<Tenant> tenant{
+        new Tenant{std::move(options), loop,
+                   Bells{*std::move(ended), *std::move(loaded), *std::move(failed), *std::move(room)}}};
+    if (auto opened = tenant->open_disks(); !opened) return opened.error();
+    return tenant;
 }
 
-Tenant::Tenant(TenantOptions options, Machine::Disks disks, EventLoop& loop, Bells bells)
-    : options_{std::move(options)}, disks_{std::move(disks)}, loop_{loop}, bells_{std::move(bells)} {
+Tenant::Tenant(TenantOptions options, EventLoop& loop, Bells bells)
+    : options_{std::move(options)}, loop_{loop}, bells_{std::move(bells)} {
     report_.name = options_.name;
     loop_.watch(bells_.ended.fd(), [this] {
         bells_.ended.acknowledge();
@@ -59,6 +54,10 @@ Tenant::Tenant(TenantOptions options, Machine::Disks disks, EventLoop& loop, Bel
         bells_.console_failed.acknowledge();
         stop();
     });
+    loop_.watch(bells_.room_changed.fd(), [this] {
+        bells_.room_changed.acknowledge();
+        on_room_changed();
+    });
 }
 
 Tenant::~Tenant() {
@@ -66,8 +65,24 @@ Tenant::~Tenant() {
     if (machine_) machine_->stop();
     if (console_) console_->output().cancel();
     machine_.reset();
-    for (const Doorbell* bell : {&bells_.ended, &bells_.loaded, &bells_.console_failed})
+    for (const Doorbell* bell : {&bells_.ended, &bells_.loaded, &bells_.console_failed, &bells_.room_changed})
         loop_.forget(bell->fd());
+}
+
+Result<void> Tenant::open_disks() {
+    for (const DiskChoice& choice : options_.machine.disks) {
+        auto disk = open_disk(choice);
+        if (!disk) return disk.error();
+        auto tell = [this, name = (*disk)->name()](bool waits) {
+            waits ? ++waiting_disks_ : --waiting_disks_;
+            log(LogLevel::Warn, "disk '{}': {}; machine '{}' {}", name,
+                waits ? "no room on the host" : "it waits no longer for room on the host", options_.name,
+                waits ? "is paused until there is some" : "goes on");
+            bells_.room_changed.ring();
+        };
+        disks_.push_back(std::make_unique<PatientDisk>(*std::move(disk), std::move(tell)));
+    }
+    return {};
 }
 
 Result<void> Tenant::load() {
@@ -131,7 +146,7 @@ Result<void> Tenant::run() {
     if (!machine) return machine.error();
     start_.figures.push_back({"until the guest ran", since_start(), "s"});
     machine_ = *std::move(machine);
-    if (paused_) machine_->pause();
+    if (is_held()) machine_->pause();
     machine_->start([this] { bells_.ended.ring(); });
     return {};
 }
@@ -186,7 +201,7 @@ TenantReport Tenant::report(SteadyClock::time_point until) {
 
 Tenant::State Tenant::state() const {
     if (ended_at_) return State::Ended;
-    if (paused_) return State::Paused;
+    if (is_held()) return State::Paused;
     return machine_ ? State::Running : State::Loading;
 }
 
@@ -207,7 +222,17 @@ void Tenant::pause() {
 
 void Tenant::resume() {
     paused_ = false;
-    if (machine_) machine_->resume();
+    if (machine_ && !is_held()) machine_->resume();
+}
+
+// A machine whose disk has no room on the host is paused, and goes on when there is some.
+void Tenant::on_room_changed() {
+    bool waits = waiting_disks_ > 0;
+    if (waits == std::exchange(waits_for_room_, waits) || !machine_) return;
+    if (waits)
+        machine_->pause();
+    else if (!is_held())
+        machine_->resume();
 }
 
 Result<void> Tenant::press_power_button() {

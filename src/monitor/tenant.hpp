@@ -16,6 +16,7 @@
 #include "monitor/shared_terminal.hpp"
 #include "schedule/scheduler.hpp"
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -69,17 +70,23 @@ private:
         Doorbell ended;
         Doorbell loaded;
         Doorbell console_failed;
+        Doorbell room_changed;
     };
 
-    Tenant(TenantOptions options, Machine::Disks disks, EventLoop& loop, Bells bells);
+    Tenant(TenantOptions options, EventLoop& loop, Bells bells);
+
+    Result<void> open_disks();
 
     Result<void> run();
     void on_machine_end();
     void load_again();
     void on_loaded();
     void end();
+    void on_room_changed();
+    bool is_held() const { return paused_ || waits_for_room_; }
 
     TenantOptions options_;
+    std::atomic<unsigned> waiting_disks_ = 0;  // counted by their threads
     Machine::Disks disks_;
     EventLoop& loop_;
     Scheduler* scheduler_ = nullptr;
@@ -96,7 +103,8 @@ private:
     std::thread loader_;
 
     bool stopping_ = false;
-    bool paused_ = false;
+    bool paused_ = false;          // by the user
+    bool waits_for_room_ = false;  // of the host's, for its disks
     std::chrono::steady_clock::time_point started_at_;
     std::optional<std::chrono::steady_clock::time_point> ended_at_;
     StatisticsSection start_;  // how long which part of the start took

@@ -52,6 +52,12 @@ std::uint8_t VirtioBlock::config(std::uint64_t offset) const {
 void VirtioBlock::start(std::uint64_t agreed_features, std::span<Queue> queues, VirtioTransport& transport) {
     context_.write_through = (agreed_features & Feature::Flush) == 0;
     server_.start(queues, transport);
+    context_.disk.set_patient(true);
+}
+
+void VirtioBlock::reset() {
+    context_.disk.set_patient(false);
+    server_.reset();
 }
 
 void VirtioBlock::serve() {

@@ -40,7 +40,7 @@ public:
     std::uint8_t config(std::uint64_t offset) const override;
     void start(std::uint64_t agreed_features, std::span<Queue> queues, VirtioTransport& transport) override;
     void notify(unsigned) override { server_.notify(); }
-    void reset() override { server_.reset(); }
+    void reset() override;
 
 private:
     BlockContext context_;  // of who serves, but for start()

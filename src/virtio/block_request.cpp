@@ -30,7 +30,8 @@ constexpr std::size_t id_length = 20;
 Status status_of(DiskStatus status) {
     switch (status) {
         case DiskStatus::Ok: return Status::OK;
-        case DiskStatus::Failed: return Status::IOERR;
+        case DiskStatus::Failed:
+        case DiskStatus::Full: return Status::IOERR;
         case DiskStatus::Unsupported: return Status::UNSUPP;
     }
     return Status::IOERR;

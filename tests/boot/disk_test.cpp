@@ -4,8 +4,11 @@
 #include "guest_process.hpp"
 #include "settings.hpp"
 
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <csignal>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -30,6 +33,16 @@ struct Disks : testing::Test {
     static std::string contents(const std::string& path) {
         std::ifstream stream{path, std::ios::binary};
         return {std::istreambuf_iterator<char>{stream}, {}};
+    }
+    static int shell(const std::string& command) {
+        int status = std::system((command + " > /dev/null 2>&1").c_str());
+        return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    }
+    // What a qcow2 image shows, by another program's reading.
+    std::string shown(const std::string& image) const {
+        std::string raw = (folder / "raw").string();
+        EXPECT_EQ(shell("qemu-img convert -O raw " + image + " " + raw), 0);
+        return contents(raw);
     }
 };
 
@@ -68,6 +81,90 @@ TEST_F(Disks, HoldWhatTheGuestWrites) {
     for (std::size_t n = 0; n < 4; ++n)
         EXPECT_TRUE(got.substr(n * part, part) == pattern(part)) << "part " << n;
     EXPECT_TRUE(contents(read_only) == read_only_bytes);
+}
+
+// A guest's writes go to the overlay, the image below stays as it was; the next machine goes on with both.
+TEST_F(Disks, OverlaysTakeTheWrites) {
+    NEED_GUEST(Image::Plain);
+    constexpr std::size_t part = 4 << 20;
+    std::string base = file("base", std::string(4 * part, 'x'));
+    std::string overlay = (folder / "changes.qcow2").string();
+    for (const std::string& where : {overlay, std::string{"discard"}, overlay}) {
+        std::vector<std::string> arguments = run_script("disk");
+        arguments.insert(arguments.end(), {"--disk", base + ",overlay=" + where});
+        GuestProcess guest{arguments};
+        ASSERT_TRUE(guest.wait_for("DISK done", patience(90))) << CONSOLE(guest);
+        EXPECT_EQ(guest.wait_for_exit(patience(30)), 0) << CONSOLE(guest);
+        EXPECT_EQ(guest.output().find(" FAIL"), std::string::npos) << CONSOLE(guest);
+        EXPECT_TRUE(contents(base) == std::string(4 * part, 'x'));
+    }
+    EXPECT_EQ(shell("qemu-img check " + overlay), 0);
+    std::string got = shown(overlay);
+    ASSERT_EQ(got.size(), 4 * part);
+    for (std::size_t n = 0; n < 4; ++n)
+        EXPECT_TRUE(got.substr(n * part, part) == pattern(part)) << "part " << n;
+}
+
+// The host's file system is full: the machine waits, and goes on as if nothing had happened.
+TEST_F(Disks, WaitForRoomOnTheHost) {
+    NEED_GUEST(Image::Plain);
+    if (shell("mount -t tmpfs -o size=6m tmpfs " + folder.string()) != 0) GTEST_SKIP() << "may not mount";
+    constexpr std::size_t part = 4 << 20;
+    std::string path = file("disk", "");
+    fs::resize_file(path, 4 * part);
+    std::vector<std::string> arguments = run_script("disk");
+    arguments.insert(arguments.end(), {"--disk", path});
+    bool done = false;
+    {
+        GuestProcess guest{arguments};
+        bool waits = false;
+        for (int i = 0; i < 600 && !waits; ++i) {
+            guest.wait_for(" FAIL", patience(0.1));  // or reads what it prints
+            waits = guest.errors().find("no room on the host") != std::string::npos;
+        }
+        EXPECT_TRUE(waits) << CONSOLE(guest);
+        EXPECT_EQ(guest.output().find("DISK done"), std::string::npos);
+        EXPECT_EQ(shell("mount -o remount,size=64m " + folder.string()), 0);
+        done = guest.wait_for("DISK done", patience(60));
+        EXPECT_TRUE(done) << CONSOLE(guest);
+        EXPECT_EQ(guest.wait_for_exit(patience(30)), 0) << CONSOLE(guest);
+        EXPECT_EQ(guest.output().find(" FAIL"), std::string::npos) << CONSOLE(guest);
+    }
+    if (done) {
+        for (std::size_t n = 0; n < 4; ++n)
+            EXPECT_TRUE(contents(path).substr(n * part, part) == pattern(part)) << "part " << n;
+    }
+    EXPECT_EQ(shell("umount " + folder.string()), 0);
+}
+
+// Killed at any moment, with writes on the way: what the guest was told to be safe is there.
+TEST_F(Disks, KeepWhatWasFlushedWhenKilled) {
+    NEED_GUEST(Image::Plain);
+    std::string raw = file("disk.img", std::string(16 << 20, '\0'));
+    std::string image = (folder / "disk.qcow2").string();
+    ASSERT_EQ(shell("qemu-img create -f qcow2 " + image + " 16M"), 0);
+    int kills = std::stoi(setting("UNDERCROFT_KILLS", "6"));
+    for (int round = 0; round < kills; ++round) {
+        bool is_raw = round % 2 == 0;
+        std::vector<std::string> arguments = run_script("disk-kill");
+        arguments.insert(arguments.end(), {"--disk", is_raw ? raw : image});
+        GuestProcess guest{arguments};
+        int kept = 1 + round * 7 % 23;
+        ASSERT_TRUE(guest.wait_for("KEPT " + std::to_string(kept) + ".", patience(90))) << CONSOLE(guest);
+        ::kill(guest.pid(), SIGKILL);
+        EXPECT_EQ(guest.wait_for_exit(patience(10)), std::nullopt);
+        while (guest.output().find("KEPT " + std::to_string(kept + 1) + ".") != std::string::npos) ++kept;
+        if (!is_raw) {
+            int verdict = shell("qemu-img check " + image);
+            EXPECT_TRUE(verdict == 0 || verdict == 3) << "damaged, and not only leaked clusters: " << verdict;
+        }
+        std::string got = is_raw ? contents(raw) : shown(image);
+        for (int n = 1; n <= kept; ++n) {
+            std::string record = "record " + std::to_string(n) + "\n";
+            EXPECT_EQ(got.substr(static_cast<std::size_t>(n * 131 % 8192) * 512, record.size()), record)
+                << "round " << round << ", killed after " << kept;
+        }
+    }
 }
 
 // A running machine keeps its file to itself.

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "disk/host_file.hpp"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <filesystem>
+#include <system_error>
+#include <utility>
+
+namespace undercroft {
+namespace {
+
+Result<std::uint64_t> size_of(int fd) {
+    struct stat status {};
+    if (::fstat(fd, &status) != 0) return host_error();
+    if (S_ISREG(status.st_mode)) return static_cast<std::uint64_t>(status.st_size);
+    if (!S_ISBLK(status.st_mode)) return Error{"neither a regular file nor a block device"};
+    std::uint64_t size = 0;
+    if (::ioctl(fd, BLKGETSIZE64, &size) != 0) return host_error();
+    return size;
+}
+
+// Those of `buffers` from `first` on, without the `skip` bytes that are done of it; as many as there is room.
+std::size_t rest(std::span<const iovec> buffers, std::size_t first, std::size_t skip, std::span<iovec> into) {
+    std::size_t count = std::min(buffers.size() - first, into.size());
+    std::copy_n(buffers.begin() + static_cast<std::ptrdiff_t>(first), count, into.begin());
+    into[0].iov_base = static_cast<std::byte*>(into[0].iov_base) + skip;
+    into[0].iov_len -= skip;
+    return count;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<HostFile>> HostFile::locked(std::string path, Fd fd, int lock) {
+    auto size = size_of(fd.get());
+    if (!size) return size.error();
+    if (::flock(fd.get(), lock | LOCK_NB) != 0) {
+        if (errno != EWOULDBLOCK) return host_error();
+        return Error{"in use by another machine, or given twice; only readers (',ro') can share it"};
+    }
+    return std::unique_ptr<HostFile>{new HostFile{std::move(path), std::move(fd), *size}};
+}
+
+Result<std::unique_ptr<HostFile>> HostFile::open(const std::string& path, DiskAccess access) {
+    bool reads_only = access == DiskAccess::ReadOnly;
+    // Without waiting for the other end, should it be a FIFO.
+    Fd fd{::open(path.c_str(), (reads_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK)};
+    if (!fd) return host_error();
+    return locked(path, std::move(fd), reads_only ? LOCK_SH : LOCK_EX);
+}
+
+Result<std::unique_ptr<HostFile>> HostFile::create(const std::string& path) {
+    Fd fd{::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666)};
+    if (!fd) return host_error();
+    return locked(path, std::move(fd), LOCK_EX);
+}
+
+Result<std::unique_ptr<HostFile>> HostFile::temporary() {
+    std::error_code error;
+    std::string folder = std::filesystem::temp_directory_path(error);
+    if (error) return Error{"no folder for temporary files: " + error.message()};
+    Fd fd{::open(folder.c_str(), O_RDWR | O_TMPFILE | O_CLOEXEC, 0600)};
+    if (!fd) return host_error().in("a temporary file in '" + folder + "'");
+    return locked("a temporary file in " + folder, std::move(fd), LOCK_EX);
+}
+
+bool HostFile::is_same(const HostFile& other) const {
+    struct stat one {};
+    struct stat two {};
+    return ::fstat(fd_.get(), &one) == 0 && ::fstat(other.fd_.get(), &two) == 0 && one.st_dev == two.st_dev &&
+           one.st_ino == two.st_ino;
+}
+
+DiskStatus HostFile::read(std::uint64_t offset, std::span<const iovec> to) {
+    return transfer(Operation::Read, offset, to);
+}
+
+DiskStatus HostFile::write(std::uint64_t offset, std::span<const iovec> from) {
+    return transfer(Operation::Write, offset, from);
+}
+
+DiskStatus HostFile::transfer(Operation operation, std::uint64_t offset, std::span<const iovec> buffers) {
+    std::array<iovec, 128> now;
+    std::size_t first = 0;
+    std::size_t skip = 0;  // bytes done of the first
+    while (first < buffers.size()) {
+        auto count = static_cast<int>(rest(buffers, first, skip, now));
+        auto at = static_cast<off_t>(offset);
+        ssize_t done = operation == Operation::Read ? ::preadv(fd_.get(), now.data(), count, at)
+                                                    : ::pwritev(fd_.get(), now.data(), count, at);
+        if (done < 0 && errno == EINTR) continue;
+        if (done < 0) return fail(operation, offset, errno);
+        if (done == 0) return fail(operation, offset, EIO);  // the file has shrunk
+        offset += static_cast<std::uint64_t>(done);
+        skip += static_cast<std::size_t>(done);
+        while (first < buffers.size() && skip >= buffers[first].iov_len) skip -= buffers[first++].iov_len;
+        if (operation == Operation::Write) size_ = std::max(size_, offset);
+    }
+    return DiskStatus::Ok;
+}
+
+DiskStatus HostFile::sync() {
+    if (::fdatasync(fd_.get()) == 0) return DiskStatus::Ok;
+    return fail(Operation::Sync, 0, errno);
+}
+
+DiskStatus HostFile::allocate(int mode, Operation operation, std::uint64_t offset, std::uint64_t length) {
+    int result = 0;
+    do
+        result = ::fallocate(fd_.get(), mode | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
+                             static_cast<off_t>(length));
+    while (result != 0 && errno == EINTR);
+    if (result == 0) return DiskStatus::Ok;
+    if (errno == EOPNOTSUPP || errno == ENODEV || errno == ENOTTY) return DiskStatus::Unsupported;
+    return fail(operation, offset, errno);
+}
+
+DiskStatus HostFile::punch(std::uint64_t offset, std::uint64_t length) {
+    return allocate(FALLOC_FL_PUNCH_HOLE, Operation::Punch, offset, length);
+}
+
+DiskStatus HostFile::zero(std::uint64_t offset, std::uint64_t length) {
+    return allocate(FALLOC_FL_ZERO_RANGE, Operation::Zero, offset, length);
+}
+
+DiskStatus HostFile::fail(Operation operation, std::uint64_t offset, int error) {
+    constexpr std::array<const char*, 5> names{"read", "write", "flush", "discard", "write of zeros"};
+    bool full = error == ENOSPC || error == EDQUOT;
+    auto which = static_cast<unsigned>(operation);
+    if (reported_.first(std::uint64_t{which} << 32 | static_cast<unsigned>(error)))
+        log(LogLevel::Warn, "disk '{}': {} at {:#x} failed: {}{}", path_, names[which], offset,
+            std::generic_category().message(error), full ? "" : "; the guest gets an I/O error");
+    return full ? DiskStatus::Full : DiskStatus::Failed;
+}
+
+}  // namespace undercroft

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// HostFile: a file or a block device of the host, as storage.
+//
+// Through the host's page cache; sync() is fdatasync. The file is locked (flock) as long as it is open: for
+// itself if it can be written, else shared with others who only read.
+
+#pragma once
+
+#include "base/fd.hpp"
+#include "base/log.hpp"
+#include "base/result.hpp"
+#include "disk/storage.hpp"
+
+#include <memory>
+
+namespace undercroft {
+
+enum class DiskAccess : std::uint8_t { ReadWrite, ReadOnly };
+
+class HostFile final : public Storage {
+public:
+    // Errors are reasons alone, such as "No such file or directory": the caller says whose.
+    static Result<std::unique_ptr<HostFile>> open(const std::string& path, DiskAccess access);
+    // A new, empty file, which must not exist.
+    static Result<std::unique_ptr<HostFile>> create(const std::string& path);
+    // One without a name, in the folder for temporary files: it is gone when it is closed.
+    static Result<std::unique_ptr<HostFile>> temporary();
+
+    // Whether both are the same file.
+    bool is_same(const HostFile& other) const;
+
+    const std::string& name() const override { return path_; }
+    std::uint64_t size() const override { return size_; }
+    DiskStatus read(std::uint64_t offset, std::span<const iovec> to) override;
+    DiskStatus write(std::uint64_t offset, std::span<const iovec> from) override;
+    DiskStatus sync() override;
+    DiskStatus punch(std::uint64_t offset, std::uint64_t length) override;
+    DiskStatus zero(std::uint64_t offset, std::uint64_t length) override;
+
+private:
+    enum class Operation : std::uint8_t { Read, Write, Sync, Punch, Zero };
+
+    HostFile(std::string path, Fd fd, std::uint64_t size)
+        : path_{std::move(path)}, fd_{std::move(fd)}, size_{size} {}
+    static Result<std::unique_ptr<HostFile>> locked(std::string path, Fd fd, int lock);
+
+    DiskStatus transfer(Operation operation, std::uint64_t offset, std::span<const iovec> buffers);
+    DiskStatus allocate(int mode, Operation operation, std::uint64_t offset, std::uint64_t length);
+    DiskStatus fail(Operation operation, std::uint64_t offset, int error);
+
+    std::string path_;
+    Fd fd_;
+    std::uint64_t size_;
+    Once reported_;
+};
+
+}  // namespace undercroft
