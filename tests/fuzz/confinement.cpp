@@ -62,7 +62,7 @@ bool Proof::plain() {
 
 // What else than special() writes a slot.
 void Proof::overwrite(const Operand& m) {
-    std::int64_t first = m.disp - home(scratch0).disp;
+    std::int64_t first = m.disp - home_of_r10;
     bool of_home = first > -8 && first < 16;
     require(!of_home || first % 8 == 0, "writes a part of a register's home");
     if (int n = slot(m); n >= 0) state_.slot[static_cast<std::size_t>(n)] = fresh();

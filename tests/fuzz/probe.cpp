@@ -54,8 +54,8 @@ int Proof::slot(const Operand& m) {
         return static_cast<int>((at - distances) / 8);
     if (at == engine + offsetof(EngineFrame, spill)) return distance_count;
     if (at == engine + offsetof(EngineFrame, spill_rax)) return distance_count + 1;
-    if (m.disp == home(scratch0).disp) return first_home;
-    return m.disp == home(scratch1).disp ? first_home + 1 : -1;
+    if (m.disp == home_of_r10) return first_home;
+    return m.disp == home_of_r10 + 8 ? first_home + 1 : -1;
 }
 
 bool Proof::load() {

@@ -25,13 +25,14 @@ using translate::gpr_number;
 using translate::scratch0;
 using translate::scratch1;
 
+inline constexpr std::int64_t home_of_r10 = offsetof(Vcpu, gpr) + 8 * scratch0;
 inline constexpr std::int64_t tlb_mask = (Tlb::entry_count - 1) * sizeof(TlbEntry);
 
 struct Operand {  // a memory operand
     int base = -1;
     int index = -1;
     int scale = 1;
-    std::int64_t disp = 0;
+    std::int64_t disp = 0;  // of a field of the frame: its offset in the vCPU
     bool frame = false;
     unsigned size = 0;
     Access access = Access::Read;
@@ -128,6 +129,7 @@ private:
         m.scale = operand.mem.scale == 0 ? 1 : operand.mem.scale;
         m.disp = operand.mem.disp.value;
         m.frame = operand.mem.segment == ZYDIS_REGISTER_GS;
+        if (m.frame) m.disp += translate::gs_origin;
         m.size = operand.size / 8u;
         m.access = i_.writes(operand) ? Access::Write : Access::Read;
         return m;
@@ -137,7 +139,8 @@ private:
     bool is_tlb_field(const Operand& m, std::size_t field) {
         return m.frame && m.base == scratch1 && m.index < 0 && reg(scratch1).kind == Value::Kind::Index &&
                reg(scratch1).offset == tlb_mask &&
-               m.disp == static_cast<std::int64_t>(translate::tlb_offset(block_.mode) + field);
+               m.disp == static_cast<std::int64_t>(translate::gs_origin + translate::tlb_offset(block_.mode) +
+                                                   field);
     }
 
     // --- probe.cpp: forms whose effect on values matters. False: no such form.

@@ -129,7 +129,7 @@ void TranslateEngine::after_leave(Vcpu& vcpu) {
 }
 
 void TranslateEngine::begin(Vcpu& vcpu) {
-    set_gs_base(&vcpu);
+    set_gs_base(gs_base_of(vcpu));
     set_running_translator(translator_.get());
     translator_->check_assumptions(vcpu);
 }

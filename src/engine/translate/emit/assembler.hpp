@@ -21,7 +21,7 @@ namespace undercroft::translate {
 // An address of code as the host executes it.
 using HostCode = const std::byte*;
 
-// A host memory operand. `frame(offset)` is gs:[offset], a field of the running vCPU.
+// A host memory operand. `frame(offset)` is gs:[offset]: something of the running vCPU, see runtime/frame.
 struct Mem {
     static constexpr int none = -1;
     int base = none;

@@ -194,7 +194,7 @@ void Lowering::cold_stubs() {
             as_.jmp(thunks_.attention);
             continue;
         }
-        if (stub.tag_offset != 0) as_.alu(Alu::Add, scratch0, Mem::frame_indexed(scratch1, stub.tag_offset));
+        if (stub.tag_offset) as_.alu(Alu::Add, scratch0, Mem::frame_indexed(scratch1, *stub.tag_offset));
         as_.lea_rip(scratch1, reinterpret_cast<HostCode>(stub.record));
         as_.jmp(thunks_.call);
     }

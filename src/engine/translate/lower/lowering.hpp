@@ -23,6 +23,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -66,8 +67,8 @@ private:
     struct ColdStub {
         std::array<HostCode, 2> jumps{};  // displacements to bind to the stub; null: none
         Callback* record = nullptr;
-        BlockExit* exit = nullptr;    // the same record, when it is an exit
-        std::size_t tag_offset = 0;   // a missed access: the TLB tag that was subtracted from the address
+        BlockExit* exit = nullptr;                   // the same record, when it is an exit
+        std::optional<std::size_t> tag_offset = {};  // a missed access: the TLB tag that was subtracted
         std::uint64_t poll_rip = 0;   // without a record: attention is wanted, go on there later
         std::uint32_t poll_live = 0;  // the flags that have been saved
         unsigned poll_remaining = 0;  // instructions of the block that are left

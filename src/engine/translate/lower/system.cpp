@@ -4,8 +4,8 @@
 
 namespace undercroft::translate {
 namespace {
-constexpr Mem system_flags = Mem::frame(offsetof(Vcpu, system_flags));
-constexpr Mem kernel_gs_base = Mem::frame(offsetof(Vcpu, kernel_gs_base));
+constexpr Mem system_flags = vcpu_field(offsetof(Vcpu, system_flags));
+constexpr Mem kernel_gs_base = vcpu_field(offsetof(Vcpu, kernel_gs_base));
 }  // namespace
 
 void Lowering::hand_over(Site* site, HostCode thunk) {
@@ -59,14 +59,14 @@ Mem system_field(const Instruction& i) {
     if (i.raw.mnemonic == ZYDIS_MNEMONIC_RDGSBASE) return segment_base(SegmentName::GS);
     constexpr std::size_t paging = offsetof(Vcpu, paging);
     switch (i.operand[1].reg.value) {
-        case ZYDIS_REGISTER_CR0: return Mem::frame(paging + offsetof(PagingState, cr0));
-        case ZYDIS_REGISTER_CR2: return Mem::frame(offsetof(Vcpu, cr2));
-        case ZYDIS_REGISTER_CR3: return Mem::frame(paging + offsetof(PagingState, cr3));
-        case ZYDIS_REGISTER_CR4: return Mem::frame(paging + offsetof(PagingState, cr4));
+        case ZYDIS_REGISTER_CR0: return vcpu_field(paging + offsetof(PagingState, cr0));
+        case ZYDIS_REGISTER_CR2: return vcpu_field(offsetof(Vcpu, cr2));
+        case ZYDIS_REGISTER_CR3: return vcpu_field(paging + offsetof(PagingState, cr3));
+        case ZYDIS_REGISTER_CR4: return vcpu_field(paging + offsetof(PagingState, cr4));
         default: break;
     }
     auto n = static_cast<std::size_t>(ZydisRegisterGetId(i.operand[1].reg.value));
-    return Mem::frame(offsetof(Vcpu, segment) + n * sizeof(Segment) + offsetof(Segment, selector));
+    return vcpu_field(offsetof(Vcpu, segment) + n * sizeof(Segment) + offsetof(Segment, selector));
 }
 
 }  // namespace
@@ -96,10 +96,10 @@ void Lowering::read_tsc(const Instruction& i) {
     emit_bytes(i);
     as_.shl_imm(rdx, 32);
     as_.alu(Alu::Or, rdx, rax);
-    as_.alu(Alu::Add, rdx, Mem::frame(offsetof(Vcpu, tsc_offset)));
+    as_.alu(Alu::Add, rdx, vcpu_field(offsetof(Vcpu, tsc_offset)));
     as_.mov32(rax, rdx);
     as_.shr_imm(rdx, 32);
-    if (i.raw.mnemonic == ZYDIS_MNEMONIC_RDTSCP) as_.load32(rcx, Mem::frame(offsetof(Vcpu, tsc_aux)));
+    if (i.raw.mnemonic == ZYDIS_MNEMONIC_RDTSCP) as_.load32(rcx, vcpu_field(offsetof(Vcpu, tsc_aux)));
     clobber_flags();
 }
 

@@ -42,7 +42,7 @@ enum class VectorState : std::uint8_t { Save = 4, Restore = 5 };  // the opcode'
 void vector_state(Assembler& as, VectorState what) {
     as.mov_imm(rax, 7);
     as.alu(Alu::Xor, rdx, rdx);
-    as.op_rm(0, true, 0x0fae, static_cast<int>(what), Mem::frame(offsetof(Vcpu, xsave)));
+    as.op_rm(0, true, 0x0fae, static_cast<int>(what), vcpu_field(offsetof(Vcpu, xsave)));
 }
 
 HostCode emit_enter(Assembler& as) {
@@ -61,7 +61,7 @@ HostCode emit_enter(Assembler& as) {
 void to_host_vectors(Assembler& as) {
     constexpr std::size_t xstate_bv = 512;  // SDM vol. 1 section 13.4.2
     vector_state(as, VectorState::Save);
-    as.op_rm(0, false, 0xf6, 0, Mem::frame(offsetof(Vcpu, xsave) + xstate_bv));  // test byte, x87
+    as.op_rm(0, false, 0xf6, 0, vcpu_field(offsetof(Vcpu, xsave) + xstate_bv));  // test byte, x87
     as.byte(1);
     std::size_t is_initial = as.jcc(Condition::E);
     as.byte(0xdb);  // fninit

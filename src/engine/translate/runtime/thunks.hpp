@@ -11,8 +11,8 @@ namespace undercroft::translate {
 
 struct Thunks {
     // void enter(Vcpu*): loads the guest's state and jumps to EngineFrame::entry; returns when generated code
-    // leaves, with everything at rest in the vCPU and EngineFrame::leave saying why. gs base must be the
-    // vCPU.
+    // leaves, with everything at rest in the vCPU and EngineFrame::leave saying why. gs base must be
+    // gs_base_of(vCPU).
     HostCode enter = nullptr;
     // r11 = Callback*, r10 = argument: saves the guest's general registers, calls the function on the host's
     // stack, reloads them and goes where it said.
