@@ -73,6 +73,7 @@ TEST_F(BadInput, Options) {
     expect_refused("run --kernel x --cpus 0", "--cpus 0: not from 1 to 64");
     expect_refused("run --kernel x --processors 0", "--processors 0: not from 1 to 1024");
     expect_refused("run --kernel x --cpus 65", "--cpus 65: not from 1 to 64");
+    expect_refused("run --kernel x --cap 6401", "--cap 6401: not from 1 to 6400");
     expect_refused("run --kernel x --cpus two", "--cpus");
     expect_refused("run --kernel x --cpus 2 --engine lockstep",
                    "lockstep follows one virtual processor only");

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "machine_table.hpp"
 
+#include "monitor/memory_summary.hpp"
+
 #include <fmt/core.h>
 #include <nlohmann/json.hpp>
 
@@ -152,7 +154,18 @@ std::string table_of(const std::vector<MachineRow>& rows, Columns columns, const
     return text;
 }
 
-std::string json_of(const std::vector<MachineRow>& rows) {
+std::string memory_of(const std::vector<Reply>& monitors, const std::string& line_end) {
+    std::string text;
+    for (const Reply& monitor : monitors) {
+        std::uint64_t touched = 0;
+        for (const MachineStatus& machine : monitor.machines) touched += machine.figures.touched.value_or(0);
+        text += fmt::format("monitor {}: {}", monitor.process, memory_summary(touched, monitor.frames)) +
+                line_end;
+    }
+    return text;
+}
+
+std::string json_of(const std::vector<MachineRow>& rows, const std::vector<Reply>& monitors) {
     nlohmann::ordered_json root;
     root["machines"] = nlohmann::ordered_json::array();
     for (const MachineRow& row : rows) {
@@ -174,6 +187,9 @@ std::string json_of(const std::vector<MachineRow>& rows) {
         add("swapped_bytes", status.figures.swapped);
         root["machines"].push_back(std::move(machine));
     }
+    root["monitors"] = nlohmann::ordered_json::array();
+    for (const Reply& monitor : monitors)
+        root["monitors"].push_back({{"pid", monitor.process}, {"frames_bytes", monitor.frames}});
     return root.dump() + "\n";
 }
 

@@ -34,7 +34,11 @@ enum class Columns : std::uint8_t { Few, All };
 std::string table_of(const std::vector<MachineRow>& rows, Columns columns,
                      const std::string& line_end = "\n");
 
-// {"machines": [{"pid": …, "name": …, …}]}, on one line; figures that nobody counts are absent.
-std::string json_of(const std::vector<MachineRow>& rows);
+// A line for each monitor: what its machines' memory takes of the host.
+std::string memory_of(const std::vector<control::Reply>& monitors, const std::string& line_end = "\n");
+
+// {"machines": [{"pid": …, "name": …, …}], "monitors": [{"pid": …, "frames_bytes": …}]}, on one line; figures
+// that nobody counts are absent.
+std::string json_of(const std::vector<MachineRow>& rows, const std::vector<control::Reply>& monitors);
 
 }  // namespace undercroft::cli

@@ -18,7 +18,8 @@ void add_ps(CLI::App& app, Done done) {
     verb->final_callback([arguments, done = std::move(done)] {
         std::vector<control::Reply> monitors = look(arguments->path());
         std::vector<MachineRow> rows = rows_of(monitors);
-        std::fputs((arguments->json ? json_of(rows) : table_of(rows, Columns::Few)).c_str(), stdout);
+        std::fputs((arguments->json ? json_of(rows, monitors) : table_of(rows, Columns::Few)).c_str(),
+                   stdout);
         bool nobody = monitors.empty() && arguments->path();
         done(nobody ? exit_host : exit_success);
     });

@@ -74,6 +74,11 @@ Result<TenantOptions> machine_of(const RunArguments& arguments) {
     if (!engine) return engine.error();
     auto processors = processor_count(arguments.processors);
     if (!processors) return Error{"--cpus " + processors.error().message};
+    if (arguments.cap) {
+        auto cap = processor_cap(*arguments.cap);
+        if (!cap) return Error{"--cap " + cap.error().message};
+        options.machine.share.cap_percent = *cap;
+    }
     for (const std::string& text : arguments.disks) {
         auto disk = disk_named(text);
         if (!disk) return disk.error();
@@ -112,6 +117,8 @@ std::vector<const CLI::Option*> add_machine_options(CLI::App& verb, RunArguments
     verb.add_option("--cpus", arguments.processors, "how many virtual processors the guest has: 1 to 64")
         ->type_name("N")
         ->capture_default_str();
+    verb.add_option("--cap", arguments.cap, "percent of one host processor that it gets at most")
+        ->type_name("PERCENT");
     verb.add_option("--disk", arguments.disks,
                     "a disk (virtio): a raw file, a block device, or a qcow2 image (as its\nname ends, or "
                     "'format=' says). "

@@ -25,6 +25,7 @@ struct RunArguments {
     std::string append;
     std::string memory = "512M";
     unsigned processors = 1;
+    std::optional<unsigned> cap;
     std::vector<std::string> disks;  // FILE or FILE,ro
     std::string engine = "translate";
     std::uint64_t lockstep_every = 0;

@@ -58,7 +58,9 @@ Result<void> show(const TopArguments& arguments) {
         std::vector<control::Reply> now = look(arguments.path());
         std::vector<MachineRow> rows = rows_of(now, before);
         if (live) std::fputs(clear_screen, stdout);
-        std::fputs((arguments.json ? json_of(rows) : table_of(rows, Columns::All, line_end)).c_str(), stdout);
+        std::string text = arguments.json ? json_of(rows, now)
+                                          : table_of(rows, Columns::All, line_end) + memory_of(now, line_end);
+        std::fputs(text.c_str(), stdout);
         if (live) std::fputs("\r\nq ends\r\n", stdout);
         if (!live && !arguments.json && !arguments.once) std::fputs("\n", stdout);
         if (std::fflush(stdout) != 0) return host_error().in("standard output");

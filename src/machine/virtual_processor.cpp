@@ -2,7 +2,6 @@
 #include "virtual_processor.hpp"
 
 #include "machine/engine_choice.hpp"
-#include "machine/statistics.hpp"
 
 #include <fmt/core.h>
 
@@ -146,10 +145,9 @@ void VirtualProcessor::alarm_rang() {
 std::string VirtualProcessor::status() const {
     std::chrono::duration<double> up = SteadyClock::now() - started_;
     std::string line =
-        fmt::format("up {:.1f} s, idle {:.1f} s, {} MiB resident", up.count(),
-                    std::chrono::duration<double>{figures_.idle}.count(), resident_bytes() >> 20);
+        fmt::format("up {:.1f} s, of them idle {:.1f} s, halted {} times, at rip {:#x}", up.count(),
+                    std::chrono::duration<double>{figures_.idle}.count(), figures_.halts, vcpu_->rip);
     if (exchange_ != nullptr) line = fmt::format("vCPU {}: ", vcpu_->index) + line;
-    for (const auto& [name, value] : engine_->statistics()) line += fmt::format(", {} {}", value, name);
     return line;
 }
 

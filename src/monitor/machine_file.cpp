@@ -8,6 +8,7 @@
 #include <fmt/core.h>
 #include <toml++/toml.h>
 
+#include <algorithm>
 #include <array>
 #include <filesystem>
 #include <optional>
@@ -66,12 +67,12 @@ private:
         to = *std::move(value);
         return {};
     }
-    Reason number(const toml::node& node, std::int64_t from, std::int64_t to, unsigned& value) const {
+    Reason number(const toml::node& node, Result<unsigned> (*check)(std::int64_t), unsigned& to) const {
         auto given = node.value_exact<std::int64_t>();
         if (!given) return wrong_kind(node, "a whole number");
-        if (*given < from || *given > to)
-            return wrong(fmt::format("{}: not from {} to {}", *given, from, to));
-        value = static_cast<unsigned>(*given);
+        auto value = check(*given);
+        if (!value) return wrong(value.error().message);
+        to = *value;
         return {};
     }
     std::string resolved(const std::string& path) const { return (folder_ / path).string(); }
@@ -86,7 +87,9 @@ private:
     Reason initrd(const toml::node& node) { return path(node, options_.machine.initrd); }
     Reason append(const toml::node& node);
     Reason memory(const toml::node& node);
-    Reason processors(const toml::node& node);
+    Reason processors(const toml::node& node) {
+        return number(node, processor_count, options_.machine.processors);
+    }
     Reason disks(const toml::node& node);
     Reason engine(const toml::node& node);
     Reason console(const toml::node& node);
@@ -95,9 +98,11 @@ private:
     Reason reboot(const toml::node& node);
     Reason balloon(const toml::node& node);
     Reason weight(const toml::node& node) {
-        return number(node, 1, ShareOptions::most_weight, options_.machine.share.weight);
+        return number(node, processor_weight, options_.machine.share.weight);
     }
-    Reason cap(const toml::node& node);
+    Reason cap(const toml::node& node) {
+        return number(node, processor_cap, options_.machine.share.cap_percent);
+    }
 
     fs::path folder_;
     std::string_view key_;  // whose value is being looked at
@@ -119,12 +124,17 @@ constexpr std::array<MachineFile::Key, 14> MachineFile::keys{{{"name", &MachineF
                                                               {"weight", &MachineFile::weight},
                                                               {"cap", &MachineFile::cap}}};
 
+// What one may look for in a file, though it is not the machine's own.
+constexpr std::array<std::string_view, 8> of_the_process{"pool", "swap",  "control", "processors",
+                                                         "log",  "stats", "json",    "perf-map"};
+
 MachineFile::Reason MachineFile::take(std::string_view key, const toml::node& value) {
+    key_ = key;
     for (const Key& known : keys) {
-        if (known.name != key) continue;
-        key_ = key;
-        return (this->*known.member)(value);
+        if (known.name == key) return (this->*known.member)(value);
     }
+    if (std::ranges::find(of_the_process, key) != of_the_process.end())
+        return wrong(fmt::format("belongs to the process, not to one machine: give it as --{}", key));
     return fmt::format("unknown key '{}'", key);
 }
 
@@ -148,15 +158,6 @@ MachineFile::Reason MachineFile::memory(const toml::node& node) {
     auto bytes = parse_memory_size(size);
     if (!bytes) return bytes.error().message;
     options_.machine.memory = *bytes;
-    return {};
-}
-
-MachineFile::Reason MachineFile::processors(const toml::node& node) {
-    auto given = node.value_exact<std::int64_t>();
-    if (!given) return wrong_kind(node, "a whole number");
-    auto count = processor_count(*given);
-    if (!count) return wrong(count.error().message);
-    options_.machine.processors = *count;
     return {};
 }
 
@@ -204,14 +205,6 @@ MachineFile::Reason MachineFile::yes_or_no(const toml::node& node, bool& option)
 MachineFile::Reason MachineFile::reboot(const toml::node& node) { return yes_or_no(node, options_.reboot); }
 MachineFile::Reason MachineFile::balloon(const toml::node& node) {
     return yes_or_no(node, options_.machine.balloon);
-}
-
-// Percent of one processor; a machine can use as many as it has.
-MachineFile::Reason MachineFile::cap(const toml::node& node) {
-    unsigned percent = 0;
-    if (Reason reason = number(node, 1, ShareOptions::most_cap, percent)) return reason;
-    options_.machine.share.cap_percent = percent;
-    return {};
 }
 
 }  // namespace

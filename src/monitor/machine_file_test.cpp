@@ -88,6 +88,8 @@ TEST_F(MachineFileTest, DefaultsAreThoseOfTheCommandLine) {
 
 TEST_F(MachineFileTest, WhatIsWrongIsNamedWithItsLine) {
     EXPECT_EQ(reason("kernel = 'k'\ncolour = 'red'\n"), "2: unknown key 'colour'");
+    EXPECT_EQ(reason("kernel = 'k'\npool = '1G'\n"),
+              "2: pool: belongs to the process, not to one machine: give it as --pool");
     EXPECT_EQ(reason("kernel = 'k'\n[disks]\na = 1\n"), "2: disks: a table, not an array of strings");
     EXPECT_EQ(reason("kernel = 1"), "1: kernel: a whole number, not a string");
     EXPECT_EQ(reason("kernel = ''"), "1: kernel: empty");

@@ -10,6 +10,7 @@
 #include "memory/swap_file.hpp"
 #include "monitor/control/directory.hpp"
 #include "monitor/control/server.hpp"
+#include "monitor/memory_summary.hpp"
 #include "monitor/shared_terminal.hpp"
 #include "monitor/tenant.hpp"
 
@@ -121,6 +122,7 @@ private:
     void on_end(const Tenant& tenant) {
         if (several()) Console::notice(fmt::format("{}: {}", tenant.name(), text_of(tenant.outcome())));
         if (auto number = alone(); number && tenants_[*number].get() == &tenant) terminal_->show_all();
+        attach_another(tenant);
         if (server_) server_->ended(tenant);
         auto ended = [](const auto& each) { return each->state() == Tenant::State::Ended; };
         if (std::ranges::all_of(tenants_, ended)) loop_.stop();
@@ -168,9 +170,29 @@ private:
                     if (alone().value_or(number) != number) continue;
                     tenants_[number]->show_status(several() ? tenants_[number]->name() + ": " : "");
                 }
+                show_memory();
                 break;
             case Escape::Kind::Help: help(); break;
             case Escape::Kind::Choose: choose(command.choice); break;
+        }
+    }
+
+    void show_memory() const {
+        std::uint64_t touched = 0;
+        for (const auto& tenant : tenants_) touched += tenant->figures().touched.value_or(0);
+        std::string whose = several() ? "all machines: " : "";
+        Console::notice(whose + memory_summary(touched, host_memory(tenants_)));
+    }
+
+    // What is typed goes to another machine than the one that has ended.
+    void attach_another(const Tenant& ended) {
+        if (!terminal_ || stopping_ || tenants_[terminal_->attached()].get() != &ended) return;
+        for (unsigned number = 0; number < tenants_.size(); ++number) {
+            const Tenant& other = *tenants_[number];
+            if (other.state() == Tenant::State::Ended || other.options().console != "stdio") continue;
+            if (terminal_->hand_over(number))
+                Console::notice(fmt::format("what you type goes to {} now", other.name()));
+            return;
         }
     }
 

@@ -11,6 +11,15 @@
 #include <vector>
 
 namespace undercroft {
+namespace {
+
+Result<unsigned> from_one_to(unsigned most, std::int64_t number) {
+    if (number < 1 || number > std::int64_t{most})
+        return Error{fmt::format("{}: not from 1 to {}", number, most)};
+    return static_cast<unsigned>(number);
+}
+
+}  // namespace
 
 Result<EngineKind> engine_named(const std::string& name) {
     if (name == "translate") return EngineKind::Translate;
@@ -50,11 +59,11 @@ Result<DiskChoice> disk_named(const std::string& text) {
     return disk;
 }
 
-Result<unsigned> processor_count(std::int64_t count) {
-    if (count < 1 || count > std::int64_t{layout::max_processors})
-        return Error{fmt::format("{}: not from 1 to {}", count, layout::max_processors)};
-    return static_cast<unsigned>(count);
+Result<unsigned> processor_count(std::int64_t count) { return from_one_to(layout::max_processors, count); }
+Result<unsigned> processor_weight(std::int64_t weight) {
+    return from_one_to(ShareOptions::most_weight, weight);
 }
+Result<unsigned> processor_cap(std::int64_t percent) { return from_one_to(ShareOptions::most_cap, percent); }
 
 Result<std::string> machine_name(const std::string& name) {
     constexpr std::size_t longest = 32;

@@ -17,6 +17,10 @@ Result<EngineKind> engine_named(const std::string& name);  // translate, step, l
 Result<DiskChoice> disk_named(const std::string& text);    // FILE[,ro][,format=...][,overlay=...]
 Result<unsigned> processor_count(std::int64_t count);
 
+// The host's processors: a share of them, and percent of one that are the most.
+Result<unsigned> processor_weight(std::int64_t weight);
+Result<unsigned> processor_cap(std::int64_t percent);
+
 // Letters, digits, '.', '_' and '-', not first; at most 32 of them.
 Result<std::string> machine_name(const std::string& name);
 

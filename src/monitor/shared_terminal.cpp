@@ -203,6 +203,19 @@ std::optional<unsigned> SharedTerminal::shown_alone() const {
     return attached_;
 }
 
+unsigned SharedTerminal::attached() const {
+    Guard lock{mutex_};
+    return attached_;
+}
+
+bool SharedTerminal::hand_over(unsigned machine) {
+    if (!terminal_->is_interactive()) return false;
+    Guard lock{mutex_};
+    attached_ = machine;
+    rows_.set_eager(machine);
+    return true;
+}
+
 void SharedTerminal::finish(std::chrono::steady_clock::time_point until) {
     for (;;) {
         {

@@ -58,6 +58,10 @@ public:
     void attach(unsigned machine);  // and show it alone, with its newest output
     void show_all();                // the same one stays attached
     std::optional<unsigned> shown_alone() const;
+    unsigned attached() const;
+    // Attaches another machine in rows, for the one that was has ended. Only where a person types; what a
+    // program writes is for the machine that it was meant for. False: it is a program.
+    bool hand_over(unsigned machine);
 
     // Waits, until then at most, for all to be out. When the machines have ended.
     void finish(std::chrono::steady_clock::time_point until);

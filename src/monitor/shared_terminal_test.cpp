@@ -160,5 +160,17 @@ TEST_F(SharedTerminalTest, AFloodHoldsUpOnlyItself) {
     EXPECT_EQ(write(*web, line).state, State::Ok);
 }
 
+TEST_F(SharedTerminalTest, WhatIsTypedGoesToAnotherMachineWhenOneHasEnded) {
+    type("for web");
+    EXPECT_EQ(terminal->attached(), 0u);
+    EXPECT_TRUE(terminal->hand_over(1));
+    type("for data");
+    EXPECT_EQ(typed[0], "for web");
+    EXPECT_EQ(typed[1], "for data");
+    out.clear();
+    write(*data, "not ended");
+    EXPECT_EQ(out, "data | not ended") << "in rows, and shown at once";
+}
+
 }  // namespace
 }  // namespace undercroft

@@ -249,4 +249,8 @@ void Tenant::show_status(std::string whose) {
     if (machine_) machine_->show_status(std::move(whose));
 }
 
+std::uint64_t host_memory(std::span<const std::unique_ptr<Tenant>> tenants) {
+    return tenants.front()->options().machine.pool->in_use() << 12;
+}
+
 }  // namespace undercroft

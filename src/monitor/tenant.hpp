@@ -23,6 +23,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <thread>
 
@@ -113,5 +114,8 @@ private:
     std::mutex mutex_;  // protects what follows: written under the console's lock, on any thread
     std::optional<Error> console_failure_;
 };
+
+// Bytes of the host's memory that machines of one monitor have together.
+std::uint64_t host_memory(std::span<const std::unique_ptr<Tenant>> tenants);
 
 }  // namespace undercroft

@@ -111,8 +111,10 @@ TEST_F(Control, Top) {
     EXPECT_TRUE(contains(table.output, "CPU %") && contains(table.output, "STEAL %") &&
                 contains(table.output, "EXITS/s") && contains(table.output, "TOUCHED"))
         << table.output;
+    EXPECT_TRUE(contains(table.output, "\nmonitor ") && contains(table.output, " MiB of memory in use, in "))
+        << table.output;
     EXPECT_FALSE(contains(table.output, "SWAPPED")) << "nobody counts it: " << table.output;
-    EXPECT_TRUE(contains(undercroft({"top", "--once", "--json"}).output, "\"name\":\"spin\""));
+    EXPECT_TRUE(contains(undercroft({"top", "--once", "--json"}).output, "\"frames_bytes\":"));
     GuestProcess live{{"top"}};  // no terminal: tables, until it is ended
     EXPECT_TRUE(live.wait_for("spin", patience(20)) && live.wait_for("NAME", patience(20)));
     live.terminate();

@@ -25,6 +25,7 @@ Reply list(std::span<const std::unique_ptr<Tenant>> tenants) {
     Reply reply;
     reply.process = static_cast<std::uint64_t>(getpid());
     reply.time = seconds(std::chrono::steady_clock::now().time_since_epoch());
+    reply.frames = host_memory(tenants);
     for (const auto& tenant : tenants) {
         const MachineConfig& config = tenant->options().machine;
         reply.machines.push_back({.name = tenant->name(),

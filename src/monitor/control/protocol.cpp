@@ -174,6 +174,7 @@ Result<Reply> parse_reply(std::string_view line) {
     if (object->take("error", error)) reply.error = error;
     object->take("pid", reply.process);
     object->take("time_s", reply.time);
+    object->take("frames_bytes", reply.frames);
     Json machines = Json::array();
     object->take("machines", machines);
     for (Json& each : machines) {
@@ -203,6 +204,7 @@ std::string line_of(const Reply& reply) {
     if (reply.process != 0) {
         json["pid"] = reply.process;
         json["time_s"] = reply.time;
+        json["frames_bytes"] = reply.frames;
         json["machines"] = Json::array();
         for (const MachineStatus& status : reply.machines) json["machines"].push_back(object_of(status));
     }

@@ -42,6 +42,7 @@ struct Reply {
     std::optional<std::string> error;  // why it was not done
     std::uint64_t process = 0;         // of List, like what follows: the monitor's process ID,
     double time = 0;                   // its clock, in seconds from some moment,
+    std::uint64_t frames = 0;          // bytes of the host's memory that its machines have together,
     std::vector<MachineStatus> machines;
 };
 

@@ -71,6 +71,7 @@ TEST(Protocol, RepliesComeThroughAndAbsentFiguresStayAbsent) {
     Reply reply;
     reply.process = 42;
     reply.time = 12.5;
+    reply.frames = 8192;
     MachineStatus status{
         .name = "web", .state = "running", .processors = 2, .memory = 1 << 29, .up = 3.25, .figures = {}};
     status.figures.processor_time = std::chrono::milliseconds{1500};
@@ -78,13 +79,15 @@ TEST(Protocol, RepliesComeThroughAndAbsentFiguresStayAbsent) {
     reply.machines = {status};
     std::string line = line_of(reply);
     EXPECT_EQ(line,
-              "{\"ok\":true,\"pid\":42,\"time_s\":12.5,\"machines\":[{\"name\":\"web\",\"state\":\"running\","
+              "{\"ok\":true,\"pid\":42,\"time_s\":12.5,\"frames_bytes\":8192,\"machines\":[{\"name\":\"web\","
+              "\"state\":\"running\","
               "\"cpus\":2,\"memory_bytes\":536870912,\"up_s\":3.25,\"processor_s\":1.5,"
               "\"touched_bytes\":4096}]}\n");
     auto parsed = parse_reply(line);
     ASSERT_TRUE(parsed) << parsed.error().message;
     EXPECT_FALSE(parsed->error);
     EXPECT_EQ(parsed->process, 42u);
+    EXPECT_EQ(parsed->frames, 8192u);
     ASSERT_EQ(parsed->machines.size(), 1u);
     const MachineFigures& figures = parsed->machines[0].figures;
     EXPECT_EQ(parsed->machines[0].up, 3.25);
