@@ -75,19 +75,15 @@ bool reads_perhaps(const Decoded& i, const Vcpu& vcpu) {
     return address_of(i, *operand, vcpu) % page > page - 16;
 }
 
-// The page of the exit is code of the bare runner there and of the guest's kernel here, and the runner's own
-// page is nothing here: a random 32-bit address finds it once in some million sequences.
-bool is_runners(std::uint64_t address) {
-    std::uint64_t start = address & ~(page - 1);
-    return is_exit(start) || start == bare_frame;
-}
-bool touches_runner(const Decoded& i, const Vcpu& vcpu) {
+// The page of the exit is code of the bare runner there and of the guest's kernel here: a random 32-bit address
+// finds it once in some million sequences.
+bool touches_exit(const Decoded& i, const Vcpu& vcpu) {
     for (unsigned n = 0; n < i.raw.operand_count; ++n) {
         const auto& operand = i.operand[n];
         if (operand.type != ZYDIS_OPERAND_TYPE_MEMORY || operand.mem.type == ZYDIS_MEMOP_TYPE_AGEN) continue;
         std::uint64_t first = address_of(i, operand, vcpu);
         std::uint64_t last = first + std::max(operand.size / 8u, 1u) - 1;
-        if (is_runners(first) || is_runners(last)) return true;
+        if (is_exit(first & ~(page - 1)) || is_exit(last & ~(page - 1))) return true;
     }
     return false;
 }
@@ -236,7 +232,7 @@ bool Judge::allows(Guest& guest) {
     if (left_out(decoded) != nullptr || reads_undefined(decoded)) return false;
     int form = forms_.find(decoded);
     if (form >= 0 && counts_ != nullptr) ++counts_[form];
-    if (touches_runner(decoded, vcpu) || reads_perhaps(decoded, vcpu) || overwrites_itself(decoded, vcpu) ||
+    if (touches_exit(decoded, vcpu) || reads_perhaps(decoded, vcpu) || overwrites_itself(decoded, vcpu) ||
         reads_ignored(decoded, guest))
         return false;
     follow_flags(decoded);
