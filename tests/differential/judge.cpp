@@ -75,8 +75,8 @@ bool reads_perhaps(const Decoded& i, const Vcpu& vcpu) {
     return address_of(i, *operand, vcpu) % page > page - 16;
 }
 
-// The page of the exit is code of the bare runner there and of the guest's kernel here: a random 32-bit address
-// finds it once in some million sequences.
+// The page of the exit is code of the bare runner there and of the guest's kernel here: a random 32-bit
+// address finds it once in some million sequences.
 bool touches_exit(const Decoded& i, const Vcpu& vcpu) {
     for (unsigned n = 0; n < i.raw.operand_count; ++n) {
         const auto& operand = i.operand[n];

@@ -17,7 +17,8 @@ bool Runners::run_by_steps(Sequence& sequence, Ending& result) {
     judge.begin(sequence);
     if (!step.run(sequence, result, [this](Guest& guest) { return judge.allows(guest); })) return false;
     // The bare runner's own page is nothing here; a random address finds it once in some million sequences.
-    return !(result.vector == static_cast<std::uint32_t>(Vector::PF) && (result.address & ~(page - 1)) == bare_frame);
+    return !(result.vector == static_cast<std::uint32_t>(Vector::PF) &&
+             (result.address & ~(page - 1)) == bare_frame);
 }
 
 Outcome Runners::run(Sequence& sequence) {
