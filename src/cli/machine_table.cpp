@@ -78,7 +78,7 @@ std::optional<std::string> rate_text(std::optional<double> value) {
 }
 
 using Text = std::optional<std::string>;
-constexpr std::array<Column, 15> table{
+constexpr std::array<Column, 16> table{
     {{"NAME", true, true, [](const MachineRow& row) -> Text { return row.status.name; }},
      {"MONITOR", false, true, [](const MachineRow& row) -> Text { return fmt::format("{}", row.process); }},
      {"STATE", true, true, [](const MachineRow& row) -> Text { return row.status.state; }},
@@ -95,8 +95,9 @@ constexpr std::array<Column, 15> table{
      {"ZERO", false, false, [](const MachineRow& row) { return bytes_text(row.status.figures.zero); }},
      {"BALLOON", false, false,
       [](const MachineRow& row) { return bytes_text(row.status.figures.ballooned); }},
-     {"SWAPPED", false, false,
-      [](const MachineRow& row) { return bytes_text(row.status.figures.swapped); }}}};
+     {"SWAPPED", false, false, [](const MachineRow& row) { return bytes_text(row.status.figures.swapped); }},
+     {"COMPRESSED", false, false,
+      [](const MachineRow& row) { return bytes_text(row.status.figures.compressed); }}}};
 
 }  // namespace
 
@@ -185,6 +186,7 @@ std::string json_of(const std::vector<MachineRow>& rows, const std::vector<Reply
         add("zero_bytes", status.figures.zero);
         add("ballooned_bytes", status.figures.ballooned);
         add("swapped_bytes", status.figures.swapped);
+        add("compressed_bytes", status.figures.compressed);
         root["machines"].push_back(std::move(machine));
     }
     root["monitors"] = nlohmann::ordered_json::array();

@@ -182,6 +182,10 @@ void add_run(CLI::App& app, RunArguments& arguments, std::function<void()> chose
     verb->add_option("--swap", arguments.swap_folder, "with --pool: the folder for that file")
         ->type_name("FOLDER")
         ->capture_default_str();
+    verb->add_flag(
+        "--no-sharing", arguments.no_sharing,
+        "pages of equal contents keep frames of their own: with shared ones a\nguest can tell from "
+        "the time of its writes what others have in memory");
     verb->add_option("--log", arguments.log, "error, warn, info, debug or trace")
         ->type_name("LEVEL")
         ->capture_default_str();
@@ -207,6 +211,7 @@ Result<MonitorOptions> options_of(const RunArguments& arguments) {
                 fmt::format("--processors {}: not from 1 to {}", options.processors, most_host_processors)};
     }
     options.swap_folder = arguments.swap_folder;
+    if (arguments.no_sharing) options.equal_pages = EqualPages::KeepApart;
     if (!arguments.pool.empty()) {
         auto pool = parse_memory_size(arguments.pool);
         if (!pool) return std::move(pool.error()).in("--pool");

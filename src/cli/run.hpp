@@ -35,6 +35,7 @@ struct RunArguments {
     std::string pool;
     std::string swap_folder = "/var/tmp";
     std::string log = "warn";
+    bool no_sharing = false;
     bool balloon = false;
     bool reboot = false;
     bool statistics = false;

@@ -21,6 +21,7 @@ struct MachineFigures {
     std::optional<std::uint64_t> zero;
     std::optional<std::uint64_t> ballooned;
     std::optional<std::uint64_t> swapped;
+    std::optional<std::uint64_t> compressed;  // of their size before
 };
 
 }  // namespace undercroft

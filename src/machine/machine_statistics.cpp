@@ -133,6 +133,7 @@ MachineFigures Machine::figures() const {
     figures.shared = pages.shared << 12;
     figures.zero = pages.zero << 12;
     if (memory_->pool().swap() != nullptr) figures.swapped = pages.swapped << 12;
+    figures.compressed = pages.compressed << 12;
     figures.ballooned = pages.ballooned << 12;
     return figures;
 }
@@ -157,6 +158,7 @@ Statistics Machine::statistics() const {
                     {"guest touched", (figures.own + figures.shared) << 12, "bytes"},
                     {"- shared", figures.shared << 12, "bytes"},
                     {"zero again", figures.zero << 12, "bytes"},
+                    {"compressed", figures.compressed << 12, "bytes"},
                     {"swapped", figures.swapped << 12, "bytes"},
                     {"frames of all machines", frames, "bytes"},
                     {"resident", resident, "bytes"},

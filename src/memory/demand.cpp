@@ -2,6 +2,7 @@
 // A page's first frame, and its own after a shared one. Called from helpers of translated code.
 #include "memory/guest_memory.hpp"
 
+#include "memory/compressed_store.hpp"
 #include "memory/swap_file.hpp"
 
 namespace undercroft {
@@ -28,6 +29,8 @@ MachineFrame GuestMemory::take_frame(PmapEntry entry) noexcept {
     stash_lock_.unlock();
     if (entry.is_swapped())
         pool_->swap()->read(entry.slot(), pool_->host(frame));
+    else if (entry.is_compressed())
+        pool_->compressed().get(entry.place(), pool_->host(frame));
     else if (entry.is_shared())
         copy_page(pool_->host(frame), pool_->host(entry.frame()));
     else if (!zero)
@@ -36,7 +39,7 @@ MachineFrame GuestMemory::take_frame(PmapEntry entry) noexcept {
 }
 
 // Another thread may do the same at the same time: the first one's frame stays. (What the others have read
-// from a slot that is free meanwhile is thrown away.)
+// from a slot or a place that is free meanwhile is thrown away.)
 std::byte* GuestMemory::make_private(std::uint64_t pfn) noexcept {
     PmapEntry entry = pmap_.entry(pfn);
     if (!is_ram(GuestPhysical{pfn << 12})) return nullptr;
@@ -54,6 +57,7 @@ std::byte* GuestMemory::make_private(std::uint64_t pfn) noexcept {
 
 void GuestMemory::note_left(PmapEntry entry) noexcept {
     if (entry.is_swapped()) pool_->swap()->release(entry.slot());
+    if (entry.is_compressed()) pool_->compressed().release(entry.place());
     if (!entry.is_shared()) return;
     std::uint32_t n = left_count_.fetch_add(1, std::memory_order_relaxed);
     reinterpret_cast<std::uint32_t*>(left_.data())[n] = entry.word();

@@ -3,6 +3,7 @@
 #include "memory/frame_pool.hpp"
 
 #include "base/check.hpp"
+#include "memory/compressed_store.hpp"
 #include "memory/pmap_entry.hpp"
 #include "memory/swap_file.hpp"
 
@@ -45,8 +46,11 @@ Result<std::shared_ptr<FramePool>> FramePool::create(std::uint64_t bytes) {
     for (std::uint64_t size = std::max(needed, usual_size);; size = std::max(size / 2, needed)) {
         Reservation space{size, large_page};
         Reservation links{(size >> 12) * sizeof(std::uint32_t)};
-        if (space && links)
-            return std::shared_ptr<FramePool>{new FramePool{std::move(space), std::move(links)}};
+        if (space && links) {
+            std::shared_ptr<FramePool> pool{new FramePool{std::move(space), std::move(links)}};
+            pool->compressed_ = std::make_unique<CompressedStore>(*pool);
+            return pool;
+        }
         if (size == needed) return Error{std::strerror(errno)};
     }
 }

@@ -40,6 +40,7 @@ struct FrameBatch {
     bool zero = true;
 };
 
+class CompressedStore;
 class SwapFile;
 
 class FramePool {
@@ -81,6 +82,8 @@ public:
     void join(MachineFrame frame) noexcept;
     void leave(MachineFrame frame) noexcept;
     std::uint32_t sharers(MachineFrame frame) const noexcept;
+
+    CompressedStore& compressed() const noexcept { return *compressed_; }
 
     // Before machines use it: how many frames they are to have at most, and where pages go that have none.
     void set_limit(std::uint64_t frames, std::unique_ptr<SwapFile> swap);
@@ -131,6 +134,7 @@ private:
     }
 
     Reservation space_;
+    std::unique_ptr<CompressedStore> compressed_;
     std::unique_ptr<SwapFile> swap_;
     std::uint64_t limit_ = std::numeric_limits<std::uint64_t>::max();
     std::atomic<std::uint32_t> pressure_{

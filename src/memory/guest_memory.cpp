@@ -3,6 +3,7 @@
 // inline lookups only.
 
 #include "memory/guest_memory.hpp"
+#include "memory/compressed_store.hpp"
 #include "memory/swap_file.hpp"
 
 #include "base/check.hpp"
@@ -95,6 +96,7 @@ void GuestMemory::give_frames_back() {
         if (entry.is_private()) frames.push_back(entry.frame());
         if (entry.is_shared()) pool_->leave(entry.frame());
         if (entry.is_swapped()) pool_->swap()->release(entry.slot());
+        if (entry.is_compressed()) pool_->compressed().release(entry.place());
     });
     pool_->give_back(std::move(frames));
     pool_->release_promise(promised_);
@@ -177,6 +179,7 @@ MemoryFigures GuestMemory::figures() const {
             case PageState::Zero: ++figures.zero; break;
             case PageState::Swapped: ++figures.swapped; break;
             case PageState::Shared: ++figures.shared; break;
+            case PageState::Compressed: ++figures.compressed; break;
             case PageState::Ballooned: ++figures.ballooned; break;
         }
     });
@@ -186,7 +189,7 @@ MemoryFigures GuestMemory::figures() const {
 std::vector<std::uint64_t> GuestMemory::pages_with_frames() const {
     std::vector<std::uint64_t> pages;
     for_each_page([&](std::uint64_t pfn, PmapEntry entry) {
-        if (entry.is_private() || entry.is_shared() || entry.is_swapped()) pages.push_back(pfn);
+        if (entry.is_private() || entry.is_shared() || entry.is_out()) pages.push_back(pfn);
     });
     return pages;
 }

@@ -6,8 +6,9 @@
 //
 // With a limit to the pool, pages that nobody uses lie in a swap file until they are (reclaim.hpp).
 //
-// Pages of equal contents may be made to share a frame, of one machine or several (page_sharing.hpp), and
-// pages that have become zero give theirs back.
+// Pages of equal contents may be made to share a frame, of one machine or several (page_sharing.hpp), pages
+// that have become zero give theirs back, and what has not been used for long is kept in less than a frame
+// (compressed_store.hpp).
 //
 // So a page has a place to read and a place to write, which are the same once it has a frame of its own:
 //   readable()  for one look: a page may get another frame as soon as somebody writes it, and who keeps the
@@ -47,12 +48,13 @@ struct MemoryRegion {
 
 // Pages of RAM by state.
 struct MemoryFigures {
-    std::uint64_t unbacked = 0;   // never written
-    std::uint64_t zero = 0;       // written once, and zero again
-    std::uint64_t own = 0;        // with a frame of their own
-    std::uint64_t swapped = 0;    // in the swap file
-    std::uint64_t shared = 0;     // with a frame that others show, too
-    std::uint64_t ballooned = 0;  // given up by the guest's balloon
+    std::uint64_t unbacked = 0;    // never written
+    std::uint64_t zero = 0;        // written once, and zero again
+    std::uint64_t own = 0;         // with a frame of their own
+    std::uint64_t swapped = 0;     // in the swap file
+    std::uint64_t shared = 0;      // with a frame that others show, too
+    std::uint64_t compressed = 0;  // in less than a frame
+    std::uint64_t ballooned = 0;   // given up by the guest's balloon
 };
 
 class GuestMemory {
@@ -71,7 +73,7 @@ public:
         PmapEntry entry = pmap_.entry(address.page());
         if (entry.is_private() || entry.is_shared()) [[likely]]
             return pool_->host(entry.frame()) + address.page_offset();
-        if (entry.is_swapped()) [[unlikely]]
+        if (entry.is_out()) [[unlikely]]
             return const_cast<GuestMemory*>(this)->make_private(address.page()) + address.page_offset();
         return is_ram(address) ? pool_->zero_page() + address.page_offset() : nullptr;
     }
@@ -96,7 +98,7 @@ public:
     std::byte* page_to_keep(std::uint64_t pfn) noexcept {
         PmapEntry entry = pmap_.entry(pfn);
         if (!entry.is_private()) return nullptr;
-        if (!entry.was_used()) pmap_.set_used(pfn);
+        if (!entry.is_used_to_all()) pmap_.set_used(pfn);
         return pool_->host(entry.frame());
     }
     bool is_ram(GuestPhysical address) const noexcept {
@@ -134,13 +136,16 @@ public:
     bool become_shared(std::uint64_t pfn);
     // A page whose own frame has the contents of a shared one shows that one.
     bool share(std::uint64_t pfn, MachineFrame frame);
-    // A page with a frame of its own goes to the swap file, from where the next access brings it back. False:
-    // the file has no room, or the host cannot write it.
+    // A page with a frame of its own is kept in less than one, until the next access. False: it does not
+    // become small.
+    bool become_compressed(std::uint64_t pfn);
+    // A page with a frame of its own, or a compressed one, goes to the swap file, from where the next access
+    // brings it back. False: the file has no room, or the host cannot write it.
     bool become_swapped(std::uint64_t pfn);
-    // Has a page with a frame of its own been used since this was last asked?
-    bool was_used(std::uint64_t pfn) noexcept {
-        bool used = pmap_.entry(pfn).was_used();
-        if (used) pmap_.clear_used(pfn);
+    // Has a page with a frame of its own been used since the watcher last asked? Not only while it is held.
+    bool was_used(std::uint64_t pfn, UseWatcher watcher) noexcept {
+        bool used = pmap_.entry(pfn).was_used(watcher);
+        if (used) pmap_.clear_used(pfn, watcher);
         return used;
     }
     // Pages whose contents are of no use to the guest lose them, and their frames; they are Unbacked or
@@ -157,6 +162,7 @@ private:
     std::byte* make_private(std::uint64_t pfn) noexcept;
     // For a page that shows `entry`, with its contents.
     MachineFrame take_frame(PmapEntry entry) noexcept;
+    // Of a page that has just changed its state to another one.
     void note_left(PmapEntry entry) noexcept;
     // Calls action(pfn, entry) for each page of RAM.
     template <class Action>

@@ -14,8 +14,8 @@ constexpr std::uint64_t shared_at_once = 256;  // while a machine is held
 
 }  // namespace
 
-PageSharing::PageSharing(std::shared_ptr<FramePool> pool)
-    : pool_{std::move(pool)}, zero_hash_{page_hash(pool_->zero_page())} {}
+PageSharing::PageSharing(std::shared_ptr<FramePool> pool, EqualPages equal_pages)
+    : pool_{std::move(pool)}, equal_pages_{equal_pages}, zero_hash_{page_hash(pool_->zero_page())} {}
 
 PageSharing::~PageSharing() {
     for (const auto& [hash, frame] : frames_) pool_->leave(frame);
@@ -24,8 +24,8 @@ PageSharing::~PageSharing() {
 void PageSharing::add(MemoryTenant& tenant) {
     std::lock_guard lock{mutex_};
     std::uint64_t pages = tenant.guest_memory().page_limit();
-    Reservation hashes{pages * sizeof(std::uint32_t)};
-    if (hashes) subjects_.push_back({&tenant, std::move(hashes)});
+    PageHistory history{pages};
+    if (history) subjects_.push_back({&tenant, std::move(history)});
 }
 
 void PageSharing::remove(MemoryTenant& tenant) {
@@ -45,7 +45,7 @@ std::uint64_t PageSharing::pass(const Pace& pace) {
     std::vector<Subject*> subjects = idle_ones_first();
     for (Subject* subject : subjects)
         if (!hash_pages(*subject, pace, candidates)) return 0;
-    keep_equal_ones(candidates);
+    keep_equal_and_cold_ones(candidates);
     std::uint64_t given_up = 0;
     for (Subject* subject : subjects) {
         std::vector<Candidate> its_own;
@@ -60,6 +60,10 @@ std::uint64_t PageSharing::pass(const Pace& pace) {
         } while (!rest.empty());
     }
     std::lock_guard lock{mutex_};
+    for (Subject& subject : subjects_) {
+        subject.history.end_pass(std::exchange(subject.was_held, false));
+        subject.ages = false;
+    }
     drop_unused_frames();
     ++figures_.passes;
     return given_up;
@@ -111,22 +115,25 @@ bool PageSharing::hash_pages(Subject& subject, const Pace& pace, std::vector<Can
 std::uint64_t PageSharing::hash_range(Subject& subject, std::uint64_t pfn, std::uint64_t end,
                                       std::vector<Candidate>& candidates) {
     GuestMemory& memory = subject.tenant->guest_memory();
-    auto* before = reinterpret_cast<std::uint32_t*>(subject.hashes.data());
     std::uint64_t hashed = 0;
     for (; pfn < end; ++pfn) {
         const std::byte* page = memory.own_page(pfn);
         if (page == nullptr) continue;
         std::uint64_t hash = page_hash(page);
-        if (std::exchange(before[pfn], static_cast<std::uint32_t>(hash)) == static_cast<std::uint32_t>(hash))
-            candidates.push_back({hash, pfn, &subject});
+        using Finding = PageHistory::Finding;
+        Finding finding = subject.history.look(pfn, hash, memory.was_used(pfn, UseWatcher::Sharing));
+        subject.ages |= finding == Finding::Aging;
+        if (finding != Finding::Changed || hash == zero_hash_)
+            candidates.push_back({hash, pfn, &subject, finding == Finding::BecameCold});
         ++hashed;
     }
     figures_.hashed += hashed;
     return hashed;
 }
 
-// Those that are zero, like a frame that is shared already, or like each other.
-void PageSharing::keep_equal_ones(std::vector<Candidate>& candidates) const {
+// Those that are zero, like a frame that is shared already, or like each other; none of which is cold; and
+// those that are.
+void PageSharing::keep_equal_and_cold_ones(std::vector<Candidate>& candidates) const {
     std::stable_sort(candidates.begin(), candidates.end(),
                      [](const Candidate& a, const Candidate& b) { return a.hash < b.hash; });
     std::vector<Candidate> kept;
@@ -134,8 +141,12 @@ void PageSharing::keep_equal_ones(std::vector<Candidate>& candidates) const {
     for (auto begin = candidates.begin(); begin != candidates.end();) {
         auto end = std::find_if(begin, candidates.end(),
                                 [&](const Candidate& it) { return it.hash != begin->hash; });
-        if (end - begin > 1 || begin->hash == zero_hash_ || frames_.contains(begin->hash))
-            kept.insert(kept.end(), begin, end);
+        bool equal = equal_pages_ == EqualPages::Share && (end - begin > 1 || frames_.contains(begin->hash));
+        bool all = equal || begin->hash == zero_hash_;
+        std::for_each(begin, end, [&](Candidate& it) {
+            it.cold &= !all;
+            if (all || it.cold) kept.push_back(it);
+        });
         begin = end;
     }
     candidates = std::move(kept);
@@ -145,7 +156,9 @@ std::uint64_t PageSharing::share_pages(Subject& subject, std::span<const Candida
     std::lock_guard lock{mutex_};
     if (!is_here(&subject)) return 0;
     GuestMemory& memory = subject.tenant->guest_memory();
-    if ((candidates.empty() && !memory.has_left_shared_frames()) || !subject.tenant->hold()) return 0;
+    bool wanted = !candidates.empty() || subject.ages || memory.has_left_shared_frames();
+    if (!wanted || !subject.tenant->hold()) return 0;
+    subject.was_held = true;
     memory.leave_shared_frames();
     std::uint64_t given_up = 0;
     for (const Candidate& candidate : candidates) given_up += share_page(memory, candidate) ? 1 : 0;
@@ -154,6 +167,7 @@ std::uint64_t PageSharing::share_pages(Subject& subject, std::span<const Candida
 }
 
 bool PageSharing::share_page(GuestMemory& memory, const Candidate& candidate) {
+    if (candidate.cold) return compress(memory, candidate);
     if (candidate.hash == zero_hash_) {
         bool done = memory.become_zero(candidate.pfn);
         figures_.zeroed += done ? 1 : 0;
@@ -171,6 +185,14 @@ bool PageSharing::share_page(GuestMemory& memory, const Candidate& candidate) {
     pool_->join(frame);
     frames_.emplace(candidate.hash, frame);
     return false;
+}
+
+// What has been used since it was looked at is not cold.
+bool PageSharing::compress(GuestMemory& memory, const Candidate& candidate) {
+    if (memory.entry(candidate.pfn).was_used(UseWatcher::Sharing)) return false;
+    bool done = memory.become_compressed(candidate.pfn);
+    figures_.compressed += done ? 1 : 0;
+    return done;
 }
 
 void PageSharing::drop_unused_frames() {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "memory/page_sharing.hpp"
+#include "memory/compressed_store.hpp"
 #include "memory/fake_tenant.hpp"
 
 #include <gtest/gtest.h>
@@ -8,6 +9,7 @@
 #include <atomic>
 #include <random>
 #include <thread>
+#include <vector>
 
 namespace undercroft {
 namespace {
@@ -52,6 +54,19 @@ TEST_F(Sharing, WithinAndAcrossMachines) {
     EXPECT_EQ(second.at(9), std::byte{8});
 }
 
+TEST_F(Sharing, NotIfTheyAreToBeKeptApart) {
+    PageSharing apart{pool, EqualPages::KeepApart};
+    apart.add(first);
+    for (std::uint64_t pfn : {1u, 2u}) first.fill(pfn, 7);
+    first.fill(3, 0);
+    EXPECT_EQ(apart.pass(test::at_once) + apart.pass(test::at_once), 1u);
+    EXPECT_EQ(first.figures().own, 2u);
+    EXPECT_EQ(first.figures().zero, 1u);
+    for (unsigned n = 0; n < PageHistory::cold_age; ++n) apart.pass(test::at_once);
+    EXPECT_EQ(first.figures().compressed, 2u);
+    apart.remove(first);
+}
+
 TEST_F(Sharing, WritersGetFramesOfTheirOwn) {
     first.fill(1, 7);
     second.fill(5, 7);
@@ -74,7 +89,7 @@ TEST_F(Sharing, ZeroPagesGiveTheirFramesBack) {
     first.fill(1, 0);
     first.fill(2, 0);
     first.guest_memory().writable(GuestPhysical{0x3ff8})[7] = std::byte{1};
-    EXPECT_EQ(two_passes(), 2u);
+    EXPECT_EQ(sharing.pass(test::at_once), 2u);
     MemoryFigures figures = first.figures();
     EXPECT_EQ(figures.zero, 2u);
     EXPECT_EQ(figures.own, 1u);
@@ -82,6 +97,57 @@ TEST_F(Sharing, ZeroPagesGiveTheirFramesBack) {
     first.fill(1, 5);
     EXPECT_EQ(first.at(1), std::byte{5});
     EXPECT_EQ(first.at(2), std::byte{0});
+}
+
+// A page that looks like no other of the test.
+void write_table(FakeTenant& tenant, std::uint64_t pfn) {
+    tenant.fill(pfn, 0);
+    auto* words = reinterpret_cast<std::uint64_t*>(tenant.guest_memory().writable(GuestPhysical{pfn << 12}));
+    for (std::uint64_t n = 0; n < 512; n += 3) words[n] = pfn << 20 | n << 4;
+}
+
+TEST_F(Sharing, ColdPagesTakeLessThanAFrame) {
+    for (std::uint64_t pfn = 1; pfn <= 64; ++pfn) write_table(first, pfn);
+    std::vector<std::byte> before(64 << 12);
+    first.guest_memory().read(GuestPhysical{1 << 12}, before);
+    std::uint64_t frames = pool->in_use();
+    // One pass notes them, one empties the TLBs for the first time.
+    for (unsigned n = 0; n < PageHistory::cold_age + 1; ++n) EXPECT_EQ(sharing.pass(test::at_once), 0u);
+    EXPECT_EQ(sharing.pass(test::at_once), 64u);
+    EXPECT_EQ(first.figures().compressed, 64u);
+    EXPECT_EQ(first.figures().own, 0u);
+    EXPECT_LE(pool->in_use(), frames - 64 / 2);
+    EXPECT_EQ(sharing.figures().compressed, 64u);
+    unsigned holds = first.holds;
+    EXPECT_EQ(sharing.pass(test::at_once), 0u);
+    EXPECT_EQ(first.holds, holds) << "there is nothing to stop it for";
+    // Reading brings one back, and so does writing.
+    std::vector<std::byte> after(64 << 12);
+    first.guest_memory().read(GuestPhysical{1 << 12}, after);
+    EXPECT_EQ(after, before);
+    EXPECT_EQ(first.figures().own, 64u);
+    EXPECT_EQ(pool->compressed().frames(), 0u);
+}
+
+TEST_F(Sharing, UsedPagesStayAsTheyAre) {
+    for (std::uint64_t pfn : {1u, 2u, 3u}) write_table(first, pfn);
+    for (unsigned n = 0; n < 10; ++n) {
+        // A TLB that is emptied whenever the machine is held is filled again.
+        EXPECT_NE(first.guest_memory().page_to_keep(1), nullptr);
+        if (n % 3 == 0) first.guest_memory().page_to_keep(2);
+        sharing.pass(test::at_once);
+    }
+    EXPECT_EQ(first.figures().compressed, 1u);
+    EXPECT_EQ(first.figures().own, 2u);
+}
+
+TEST_F(Sharing, WithoutEmptyTlbsNothingIsCold) {
+    write_table(first, 1);
+    first.may_hold = false;
+    for (unsigned n = 0; n < 10; ++n) sharing.pass(test::at_once);
+    first.may_hold = true;
+    for (unsigned n = 0; n < PageHistory::cold_age; ++n) EXPECT_EQ(sharing.pass(test::at_once), 0u);
+    EXPECT_EQ(sharing.pass(test::at_once), 1u);
 }
 
 TEST_F(Sharing, LeavesChangingPagesAlone) {

@@ -37,11 +37,15 @@ public:
         seen = PmapEntry::from_word(expected);
         return done;
     }
+    // While nothing but the signs of use can change.
+    void set(std::uint64_t pfn, PmapEntry by) noexcept {
+        word(pfn).store(by.word(), std::memory_order_release);
+    }
     void set_used(std::uint64_t pfn) noexcept {
         word(pfn).fetch_or(PmapEntry::used, std::memory_order_relaxed);
     }
-    void clear_used(std::uint64_t pfn) noexcept {
-        word(pfn).fetch_and(~PmapEntry::used, std::memory_order_relaxed);
+    void clear_used(std::uint64_t pfn, UseWatcher watcher) noexcept {
+        word(pfn).fetch_and(~PmapEntry::used_since(watcher), std::memory_order_relaxed);
     }
     std::uint64_t page_limit() const noexcept { return page_limit_; }
 

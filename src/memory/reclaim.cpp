@@ -111,7 +111,10 @@ bool Reclaim::take_from(Subject& subject, std::uint64_t frames) {
     // Twice round: the first time the hand takes away the signs of use.
     for (std::uint64_t seen = 0; frames > 0 && seen < 2 * limit; ++seen) {
         std::uint64_t pfn = subject.hand++ % limit;
-        if (!memory.entry(pfn).is_private() || memory.was_used(pfn)) continue;
+        PmapEntry entry = memory.entry(pfn);
+        bool cold =
+            entry.is_compressed() || (entry.is_private() && !memory.was_used(pfn, UseWatcher::Reclaim));
+        if (!cold) continue;
         if (memory.become_zero(pfn)) {
             ++figures_.zeroed;
         } else if (memory.become_swapped(pfn)) {

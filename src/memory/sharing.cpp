@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The parts of GuestMemory that take frames away: while nobody executes or keeps an address of one.
 #include "base/check.hpp"
+#include "memory/compressed_store.hpp"
 #include "memory/guest_memory.hpp"
 #include "memory/swap_file.hpp"
 
 #include "x86/paging.hpp"
 
+#include <array>
 #include <cstring>
 #include <optional>
 #include <utility>
@@ -18,7 +20,7 @@ bool GuestMemory::become_zero(std::uint64_t pfn) {
     if (!entry.is_private()) return false;
     if (std::memcmp(pool_->host(entry.frame()), pool_->zero_page(), page_size) != 0) return false;
     MachineFrame frame = entry.frame();
-    pmap_.replace(pfn, entry, PmapEntry::of(PageState::Zero));
+    pmap_.set(pfn, PmapEntry::of(PageState::Zero));
     pool_->give_back(frame);
     return true;
 }
@@ -28,7 +30,7 @@ bool GuestMemory::become_shared(std::uint64_t pfn) {
     if (!entry.is_private()) return false;
     MachineFrame frame = entry.frame();
     pool_->begin_to_share(frame);
-    pmap_.replace(pfn, entry, PmapEntry::of(PageState::Shared, frame));
+    pmap_.set(pfn, PmapEntry::of(PageState::Shared, frame));
     return true;
 }
 
@@ -38,19 +40,36 @@ bool GuestMemory::share(std::uint64_t pfn, MachineFrame frame) {
     MachineFrame own = entry.frame();
     if (std::memcmp(pool_->host(own), pool_->host(frame), page_size) != 0) return false;
     pool_->join(frame);
-    pmap_.replace(pfn, entry, PmapEntry::of(PageState::Shared, frame));
+    pmap_.set(pfn, PmapEntry::of(PageState::Shared, frame));
     pool_->give_back(own);
+    return true;
+}
+
+bool GuestMemory::become_compressed(std::uint64_t pfn) {
+    PmapEntry entry = pmap_.entry(pfn);
+    if (!entry.is_private()) return false;
+    MachineFrame frame = entry.frame();
+    std::optional<std::uint32_t> place = pool_->compressed().put(pool_->host(frame));
+    if (!place) return false;
+    pmap_.set(pfn, PmapEntry::compressed(*place));
+    pool_->give_back(frame);
     return true;
 }
 
 bool GuestMemory::become_swapped(std::uint64_t pfn) {
     PmapEntry entry = pmap_.entry(pfn);
-    CHECK(entry.is_private(), "a page with a frame of its own");
-    MachineFrame frame = entry.frame();
-    std::optional<std::uint32_t> slot = pool_->swap()->write(pool_->host(frame));
+    CHECK(entry.is_private() || entry.is_compressed(), "a page with contents of its own");
+    alignas(64) std::array<std::byte, page_size> expanded;
+    const std::byte* page = expanded.data();
+    if (entry.is_private())
+        page = pool_->host(entry.frame());
+    else
+        pool_->compressed().get(entry.place(), expanded.data());
+    std::optional<std::uint32_t> slot = pool_->swap()->write(page);
     if (!slot) return false;
-    pmap_.replace(pfn, entry, PmapEntry::swapped(*slot));
-    pool_->give_back(frame);
+    pmap_.set(pfn, PmapEntry::swapped(*slot));
+    if (entry.is_private()) pool_->give_back(entry.frame());
+    note_left(entry);
     return true;
 }
 
@@ -58,7 +77,8 @@ void GuestMemory::give_up(std::span<const std::uint64_t> pages, PageState state)
     std::vector<MachineFrame> frames;
     for (std::uint64_t pfn : pages) {
         PmapEntry entry = pmap_.entry(pfn);
-        if (!is_ram(GuestPhysical{pfn << 12}) || !pmap_.replace(pfn, entry, PmapEntry::of(state))) continue;
+        if (!is_ram(GuestPhysical{pfn << 12})) continue;
+        pmap_.set(pfn, PmapEntry::of(state));
         if (entry.is_private()) frames.push_back(entry.frame());
         note_left(entry);
     }

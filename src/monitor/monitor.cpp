@@ -263,7 +263,7 @@ Result<MonitorReport> run_machines(MonitorOptions options) {
         (*pool)->set_limit(*options.pool >> 12, *std::move(swap));
         reclaim.emplace(*pool, [](const std::string& text) { Console::notice(text); });
     }
-    PageSharing sharing{*pool};
+    PageSharing sharing{*pool, options.equal_pages};
     SharingThread sharing_thread{sharing, *pool};
     Tenants tenants;
     for (TenantOptions& machine : options.machines) {

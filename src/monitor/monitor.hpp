@@ -9,6 +9,7 @@
 #pragma once
 
 #include "base/result.hpp"
+#include "memory/page_sharing.hpp"
 #include "monitor/reports.hpp"
 #include "schedule/scheduler.hpp"
 
@@ -29,6 +30,7 @@ struct MonitorOptions {
     // a file in a folder.
     std::optional<std::uint64_t> pool;
     std::string swap_folder;
+    EqualPages equal_pages = EqualPages::Share;
 };
 
 // Blocks nearly all signals for good: call it before there are other threads, from a program that exits

@@ -34,13 +34,14 @@ struct Count {
     std::string_view name;
     std::optional<std::uint64_t> MachineFigures::*member;
 };
-constexpr std::array<Count, 7> counts{{{"switches", &MachineFigures::switches},
+constexpr std::array<Count, 8> counts{{{"switches", &MachineFigures::switches},
                                        {"exits", &MachineFigures::exits},
                                        {"touched_bytes", &MachineFigures::touched},
                                        {"shared_bytes", &MachineFigures::shared},
                                        {"zero_bytes", &MachineFigures::zero},
                                        {"ballooned_bytes", &MachineFigures::ballooned},
-                                       {"swapped_bytes", &MachineFigures::swapped}}};
+                                       {"swapped_bytes", &MachineFigures::swapped},
+                                       {"compressed_bytes", &MachineFigures::compressed}}};
 
 struct Time {
     std::string_view name;
