@@ -203,11 +203,24 @@ Result<void> Machine::press_power_button() {
 Result<void> Machine::set_memory_target(std::uint64_t bytes) {
     if (!balloon_) return Error{"it has no balloon: it has to be started with one"};
     std::lock_guard lock{board_.lock()};
-    if (!balloon_->device().has_driver())
-        return Error{"its guest has no driver for the balloon (virtio_balloon)"};
+    if (!has_balloon_driver()) return Error{"its guest has no driver for the balloon (virtio_balloon)"};
     std::uint64_t all = memory_->size();
-    balloon_->device().set_target(static_cast<std::uint32_t>((all - std::min(bytes, all)) >> 12));
+    wanted_by_user_ = (all - std::min(bytes, all)) >> 12;
+    set_balloon_target();
     return {};
+}
+
+bool Machine::ask_to_do_without(std::uint64_t pages) {
+    std::lock_guard lock{board_.lock()};
+    if (!has_balloon_driver()) return false;
+    wanted_for_pool_ = pages;
+    set_balloon_target();
+    return true;
+}
+
+void Machine::set_balloon_target() {
+    std::uint64_t pages = std::min(wanted_by_user_ + wanted_for_pool_, memory_->size() >> 12);
+    balloon_->device().set_target(static_cast<std::uint32_t>(pages));
 }
 
 void Machine::input_arrived() {

@@ -96,6 +96,7 @@ private:
     GuestMemory& guest_memory() noexcept override { return *memory_; }
     bool hold() override;
     void release() override;
+    bool ask_to_do_without(std::uint64_t pages) override;
     // Of the BalloonMemory.
     bool give_up(std::span<const PageRange> pages, GivenUp how) override;
     std::chrono::nanoseconds ran() const override {
@@ -103,6 +104,9 @@ private:
     }
 
     void add_devices(const Ground& ground);  // each in the next virtio slot
+    // Under the lock.
+    bool has_balloon_driver() const { return balloon_ && balloon_->device().has_driver(); }
+    void set_balloon_target();
     Board::Outputs board_outputs();
     void end(Outcome outcome);  // under the lock: the first one counts
     void failed(Exit exit);
@@ -127,6 +131,9 @@ private:
     std::vector<std::unique_ptr<ServedDevice<VirtioBlock>>> disks_;
     std::unique_ptr<ServedDevice<VirtioBalloon>> balloon_;
     std::vector<std::uint64_t> given_up_;  // of the balloon's thread
+    // Under the board's lock: pages for the balloon, as the user wants it, and for the pool's sake.
+    std::uint64_t wanted_by_user_ = 0;
+    std::uint64_t wanted_for_pool_ = 0;
 
     std::optional<Outcome> outcome_;   // under the board's lock, like the next
     std::uint64_t status_wanted_ = 0;  // a bit for each vCPU that has not printed its line yet

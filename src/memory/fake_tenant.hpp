@@ -12,6 +12,7 @@
 #include <mutex>
 #include <thread>
 #include <utility>
+#include <vector>
 
 namespace undercroft::test {
 
@@ -63,6 +64,18 @@ public:
         changed_.notify_all();
     }
     std::chrono::nanoseconds ran() const override { return work; }
+    // Its guest gives up pages from the front, at once.
+    bool ask_to_do_without(std::uint64_t count) override {
+        if (!has_balloon) return false;
+        asked = count;
+        std::vector<std::uint64_t> given;
+        for (std::uint64_t pfn = 0; pfn < count; ++pfn) given.push_back(pfn);
+        if (count > 0 && hold()) {
+            memory_->give_up(given, PageState::Ballooned);
+            release();
+        }
+        return true;
+    }
 
     // A page that looks like this all over.
     void fill(std::uint64_t pfn, std::uint8_t value) {
@@ -98,6 +111,8 @@ public:
     };
 
     bool may_hold = true;
+    bool has_balloon = false;
+    std::atomic<std::uint64_t> asked = 0;
     std::atomic<unsigned> holds = 0;
     std::chrono::nanoseconds work{};
 

@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 #include <mutex>
 #include <utility>
 
@@ -182,20 +183,29 @@ FramePool::~FramePool() = default;
 
 void FramePool::set_limit(std::uint64_t frames, std::unique_ptr<SwapFile> swap) {
     limit_ = frames;
+    pressure_from_ = limit_ - room() / 2;
     swap_ = std::move(swap);
 }
 
+// At low water.
+std::uint64_t FramePool::room() const noexcept {
+    return std::min(limit_, std::max<std::uint64_t>(limit_ / 16, FrameBatch::most));
+}
+
 std::uint64_t FramePool::frames_over_low_water() const noexcept {
-    std::uint64_t room = std::max<std::uint64_t>(limit_ / 16, FrameBatch::most);
-    std::uint64_t low_water = limit_ > room ? limit_ - room : 0;
+    std::uint64_t low_water = limit_ - room();
     std::uint64_t now = in_use();
     return now > low_water ? now - low_water : 0;
 }
 
-void FramePool::wait_until_over_limit() noexcept {
-    while (pressure_.load(std::memory_order_relaxed) == 0)
-        syscall(SYS_futex, &pressure_, FUTEX_WAIT_PRIVATE, 0, nullptr, nullptr, 0);
+bool FramePool::wait_for_pressure(std::chrono::seconds time) noexcept {
+    timespec patience{.tv_sec = time.count(), .tv_nsec = 0};
+    while (pressure_.load(std::memory_order_relaxed) == 0) {
+        long woken = syscall(SYS_futex, &pressure_, FUTEX_WAIT_PRIVATE, 0, &patience, nullptr, 0);
+        if (woken != 0 && errno == ETIMEDOUT) return false;
+    }
     pressure_.store(0, std::memory_order_relaxed);
+    return true;
 }
 
 std::uint64_t FramePool::in_use() const noexcept {

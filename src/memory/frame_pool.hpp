@@ -21,6 +21,7 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -88,11 +89,14 @@ public:
     // Before machines use it: how many frames they are to have at most, and where pages go that have none.
     void set_limit(std::uint64_t frames, std::unique_ptr<SwapFile> swap);
     SwapFile* swap() const noexcept { return swap_.get(); }
+    std::uint64_t limit() const noexcept { return limit_; }
     bool is_over_limit() const noexcept { return in_use() > limit_; }
+    // Little is left: half of the room that there is at low water.
+    bool is_under_pressure() const noexcept { return in_use() > pressure_from_; }
     // Of those in use, how many too many to give machines some room for what comes next.
     std::uint64_t frames_over_low_water() const noexcept;
-    // By one thread: returns when the limit is passed, or after wake_waiter().
-    void wait_until_over_limit() noexcept;
+    // By one thread: returns when little is left, or after wake_waiter(). False: not for so long.
+    bool wait_for_pressure(std::chrono::seconds time) noexcept;
     void wake_waiter() noexcept;
 
     // Frames that machines have now, with those in their stashes.
@@ -125,9 +129,10 @@ private:
         return frame;
     }
     void add_run(Run run);
-    void wake_if_over_limit(std::uint64_t in_use) noexcept {
-        if (in_use > limit_ && pressure_.exchange(1, std::memory_order_relaxed) == 0) wake_waiter();
+    void wake_if_little_is_left(std::uint64_t in_use) noexcept {
+        if (in_use > pressure_from_ && pressure_.exchange(1, std::memory_order_relaxed) == 0) wake_waiter();
     }
+    std::uint64_t room() const noexcept;
     void return_to_host(std::vector<MachineFrame>& frames);
     std::uint32_t& link(std::uint64_t frame) const noexcept {
         return reinterpret_cast<std::uint32_t*>(links_.data())[frame];
@@ -137,8 +142,9 @@ private:
     std::unique_ptr<CompressedStore> compressed_;
     std::unique_ptr<SwapFile> swap_;
     std::uint64_t limit_ = std::numeric_limits<std::uint64_t>::max();
-    std::atomic<std::uint32_t> pressure_{
-        0};                  // a futex: one while the limit is passed and nobody has seen to it
+    std::uint64_t pressure_from_ = limit_;
+    // A futex: one while little is left and nobody has seen to it.
+    std::atomic<std::uint32_t> pressure_{0};
     Reservation links_;      // a word per frame: the next one on the list of used frames, or its sharers
     std::uint64_t end_;      // of the frames
     mutable SpinLock lock_;  // of everything below; innermost

@@ -25,7 +25,7 @@ void FramePool::take(FrameBatch& batch) noexcept {
     in_use_ += batch.count;
     std::uint64_t now = in_use_;
     lock_.unlock();
-    wake_if_over_limit(now);
+    wake_if_little_is_left(now);
     // An older host, or one without memory: each frame is backed when it is touched, or that fails.
     if (neighbours)
         madvise(host(batch.frames[batch.count - 1]), std::uint64_t{batch.count} << 12, MADV_POPULATE_WRITE);

@@ -18,6 +18,10 @@ public:
     [[nodiscard]] virtual bool hold() = 0;
     virtual void release() = 0;
 
+    // Asks its guest to do without so many pages, in place of what it was asked for by this before. False: it
+    // has no balloon, or no driver for it. Any thread; not while it is held.
+    virtual bool ask_to_do_without(std::uint64_t pages) = 0;
+
     // How long its vCPUs have run. Tells who is idle.
     virtual std::chrono::nanoseconds ran() const = 0;
 

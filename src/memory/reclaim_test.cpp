@@ -123,6 +123,61 @@ TEST_F(Reclaiming, ZeroPagesNeedNoFile) {
     reclaim->remove(tenant);
 }
 
+// What it has to give is taken from the one that has it, before the limit is passed; the other one goes on.
+TEST_F(Reclaiming, HoldsOnlyWhomItTakesFrom) {
+    FakeTenant first{pool};
+    FakeTenant second{pool};
+    second.guest_memory().clear(1);
+    reclaim->add(first);
+    reclaim->add(second);
+    FakeTenant::Turn executing{second};  // it never stops
+    for (std::uint64_t pfn = 0; pfn < pages; ++pfn) {
+        write_page(first, pfn, 3);
+        while (pool->is_under_pressure()) std::this_thread::yield();
+    }
+    EXPECT_GT(first.holds, 0u);
+    EXPECT_EQ(second.holds, 0u);
+    EXPECT_GE(reclaim->figures().swapped, pages - limit);
+    for (FakeTenant* tenant : {&first, &second}) reclaim->remove(*tenant);
+}
+
+TEST_F(Reclaiming, BalloonsComeBeforeColdPages) {
+    FakeTenant large{pool};
+    FakeTenant small{pool};
+    large.has_balloon = small.has_balloon = true;
+    reclaim->add(large);
+    reclaim->add(small);
+    write_page(small, 0, 1);
+    for (std::uint64_t pfn = 0; pfn < limit; ++pfn) {
+        write_page(large, pfn, 2);
+        while (pool->is_under_pressure()) std::this_thread::yield();
+    }
+    EXPECT_GT(large.asked, 0u);
+    EXPECT_EQ(small.asked, 0u) << "it has less than its part";
+    EXPECT_EQ(reclaim->figures().swapped, 0u);
+    EXPECT_EQ(large.figures().ballooned, large.asked);
+    EXPECT_TRUE(is_right(small, 0, 1));
+    EXPECT_TRUE(is_right(large, limit - 1, 2));
+    for (FakeTenant* tenant : {&large, &small}) reclaim->remove(*tenant);
+}
+
+// What a guest was asked for it may have again when there is room.
+TEST_F(Reclaiming, LeavesBalloonsWhenThereIsRoom) {
+    FakeTenant tenant{pool};
+    tenant.has_balloon = true;
+    reclaim->add(tenant);
+    for (std::uint64_t pfn = 0; pfn < limit; ++pfn) write_page(tenant, pfn, 2);
+    while (tenant.asked == 0) std::this_thread::yield();
+    std::vector<std::uint64_t> all;
+    for (std::uint64_t pfn = 0; pfn < pages; ++pfn) all.push_back(pfn);
+    while (!tenant.hold()) {
+    }
+    tenant.guest_memory().give_up(all, PageState::Unbacked);
+    tenant.release();
+    while (tenant.asked != 0) std::this_thread::yield();
+    reclaim->remove(tenant);
+}
+
 struct LittleSwap : Reclaiming {
     LittleSwap() : Reclaiming{40} {}
 };

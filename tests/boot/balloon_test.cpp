@@ -72,6 +72,19 @@ TEST_F(Balloon, TakesMemoryAndGivesItBack) {
     EXPECT_EQ(guest.wait_for_exit(patience(30)), 0) << CONSOLE_OF(guest);
 }
 
+// Nobody asks by hand: the pool has no room for what the guest writes.
+TEST_F(Balloon, IsAskedWhenThePoolIsShort) {
+    NEED_GUEST(Image::Plain);
+    GuestProcess guest{{"run", stock_machine(), "--pool", "80M", "--swap", folder.string()}};
+    guest.send(
+        "dd if=/dev/urandom of=/tmp/kept bs=1M count=60; sum=$(md5sum </tmp/kept); echo stored=$((1 + 1))\n");
+    ASSERT_TRUE(guest.wait_for("stored=2", patience(60))) << CONSOLE_OF(guest);
+    EXPECT_TRUE(comes([] { return figure("ballooned_bytes") - 1 < 256 * mebibyte; }));
+    guest.send("[ \"$sum\" = \"$(md5sum </tmp/kept)\" ] && echo kept=$((1 + 1)); exit\n");
+    EXPECT_TRUE(guest.wait_for("kept=2", patience(60))) << CONSOLE_OF(guest);
+    EXPECT_EQ(guest.wait_for_exit(patience(30)), 0) << CONSOLE_OF(guest);
+}
+
 TEST_F(Balloon, WithoutOneItIsSaid) {
     GuestProcess guest{{"run", machine("idle", small::idle), machine("mute", small::idle, "balloon = true")}};
     ASSERT_TRUE(guest.wait_for("ready", patience(20)) && guest.wait_for("ready", patience(20)))
