@@ -5,6 +5,7 @@
 #include "memory/swap_file.hpp"
 
 #include <gtest/gtest.h>
+#include <immintrin.h>
 
 #include <array>
 #include <atomic>
@@ -206,6 +207,43 @@ TEST_F(LittleSwap, FullItHoldsTheMachinesAndLosesNothing) {
     EXPECT_FALSE(reclaim->figures().stuck);
     for (std::uint64_t pfn = 0; pfn < limit; ++pfn) ASSERT_TRUE(is_right(tenant, pfn, 2)) << pfn;
     reclaim->remove(tenant);
+}
+
+// Leaves the floating-point unit as a compiler's code might.
+struct CarelessObserver final : WaitObserver {
+    void wait_begins() noexcept override {
+        ++begun;
+        _mm_setcsr(0x9f80);
+    }
+    void wait_ends() noexcept override {
+        ++ended;
+        _mm_setcsr(0xbf80);
+    }
+    unsigned begun = 0;
+    unsigned ended = 0;
+};
+
+TEST(SwapFile, TellsOfWaitsAndKeepsTheGuestsVectorState) {
+    auto made = SwapFile::create(testing::TempDir());
+    ASSERT_TRUE(made);
+    SwapFile& swap = **made;
+    CarelessObserver observer;
+    swap.tell_of_waits(observer);
+    std::array<std::byte, 4096> page{};
+    page.fill(std::byte{7});
+    auto slot = swap.write(page.data());
+    ASSERT_TRUE(slot);
+    std::array<std::byte, 4096> in{};
+    constexpr unsigned guests = 0x7f80;
+    unsigned own = _mm_getcsr();
+    _mm_setcsr(guests);
+    swap.read_slowly(*slot, in.data());
+    unsigned after = _mm_getcsr();
+    _mm_setcsr(own);
+    EXPECT_EQ(after, guests);
+    EXPECT_EQ(in, page);
+    EXPECT_EQ(observer.begun, 1u);
+    EXPECT_EQ(observer.ended, 1u);
 }
 
 TEST(SwapFile, KeepsPagesInSlots) {

@@ -7,6 +7,7 @@
 #include "base/fd.hpp"
 #include "base/result.hpp"
 #include "base/spin_lock.hpp"
+#include "base/wait_observer.hpp"
 #include "memory/reservation.hpp"
 
 #include <cstddef>
@@ -29,8 +30,13 @@ public:
     int failure() const noexcept { return failure_; }  // errno of the last write(); by the thread that writes
 
     // In helpers of translated code, too. What was written can be read: if the host cannot, this waits until
-    // it can, and says so once.
+    // it can, and says so once. A page that the host has in no cache takes milliseconds; the observer is told
+    // before and after.
     void read(std::uint32_t slot, std::byte* page) noexcept;
+    // As read(), of a page that the host does not have in its cache.
+    void read_slowly(std::uint32_t slot, std::byte* page) noexcept;
+    // Before machines use it. It outlives their reading.
+    void tell_of_waits(WaitObserver& observer) noexcept { observer_ = &observer; }
     void release(std::uint32_t slot) noexcept;
 
     std::uint64_t in_use() const noexcept;
@@ -38,7 +44,10 @@ public:
 private:
     SwapFile(Fd file, Reservation links, std::uint64_t most);
 
+    void wait_for(std::uint32_t slot, std::byte* page) noexcept;
+
     Fd file_;
+    WaitObserver* observer_ = nullptr;
     std::uint64_t most_;
     Reservation links_;  // a word per free slot: the next one; slots count from 1
     mutable SpinLock lock_;

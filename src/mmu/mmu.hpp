@@ -102,10 +102,10 @@ public:
     // A write of zeroes to all of `page` (its first byte's address): Yes if that is done, because the page
     // has no frame of its own, and needs none for it. No: it remains to be done. False: as of translate().
     //
-    // A page that has one keeps it. Its address is kept in many places (TLBs of all vCPUs, shortcuts of walks,
-    // checks that a block has done, requests of devices), and most pages are cleared to be written next: they
-    // would need another frame then, which has to be cleared as well. What stays zero is found by PageSharing
-    // in its next pass.
+    // A page that has one keeps it. Its address is kept in many places (TLBs of all vCPUs, shortcuts of
+    // walks, checks that a block has done, requests of devices), and most pages are cleared to be written
+    // next: they would need another frame then, which has to be cleared as well. What stays zero is found by
+    // PageSharing in its next pass.
     enum class Cleared : std::uint8_t { No, Yes };
     [[nodiscard]] bool clear_page(GuestVirtual page, AccessMode mode, Cleared& result, Trap& trap) noexcept;
 

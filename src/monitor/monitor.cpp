@@ -260,6 +260,7 @@ Result<MonitorReport> run_machines(MonitorOptions options) {
     if (options.pool) {
         auto swap = SwapFile::create(options.swap_folder);
         if (!swap) return std::move(swap.error()).in("swap file in");
+        (*swap)->tell_of_waits(**scheduler);
         (*pool)->set_limit(*options.pool >> 12, *std::move(swap));
         reclaim.emplace(*pool, [](const std::string& text) { Console::notice(text); });
     }

@@ -29,6 +29,7 @@ private:
 
     // --- the scheduler's
     Task* task_ = nullptr;  // that runs here
+    bool waits_ = false;    // for the host, in the middle of its turn
     Time sleeps_until_ = never;
 
     std::atomic<std::uint32_t> woken_{0};

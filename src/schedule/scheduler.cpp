@@ -6,6 +6,8 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <system_error>
+#include <thread>
 #include <utility>
 
 namespace undercroft {
@@ -42,8 +44,12 @@ Scheduler::~Scheduler() {
 void Scheduler::add(Task& task, Share& share) {
     Lock lock{mutex_};
     queue_.add(task, share, time_now());
-    if (++tasks_ <= processors_.size() || processors_.size() == options_.processors) return;
-    idle_.reserve(options_.processors);
+    if (++tasks_ > processors_.size() && processors_.size() < options_.processors) add_processor();
+}
+
+void Scheduler::add_processor() {
+    idle_.reserve(processors_.size() + 1);
+    parked_.reserve(processors_.size() + 1);
     processors_.push_back(
         std::make_unique<Processor>([this](Processor& self) { options_.on_thread([&] { serve(self); }); }));
 }
@@ -117,6 +123,11 @@ void Scheduler::serve(Processor& self) {
     Task* next = nullptr;
     while (!ending_) {
         if (queue_.next_event() <= now) queue_.expire(now, [](Task&) {});
+        if (next == nullptr && working() > options_.processors) {
+            park(self, lock, now);
+            now = time_now();
+            continue;
+        }
         if (next == nullptr) next = queue_.pick(now);
         if (next == nullptr) {
             idle(self, lock);
@@ -171,6 +182,52 @@ void Scheduler::idle(Processor& self, Lock& lock) {
     if (waits_for_time_ == &self) waits_for_time_ = nullptr;
 }
 
+// There is one too many: until another one waits for the host.
+void Scheduler::park(Processor& self, Lock& lock, Time now) {
+    parked_.push_back(&self);
+    if (queue_.has_ready() && !idle_.empty()) offer(queue_.first(), now);
+    watch_time();
+    lock.unlock();
+    self.sleep(never);
+    lock.lock();
+    std::erase(parked_, &self);
+}
+
+Processor* Scheduler::processor_of_this_thread() {
+    for (const auto& processor : processors_) {
+        if (processor->thread_.get_id() == std::this_thread::get_id()) return processor.get();
+    }
+    return nullptr;
+}
+
+void Scheduler::wait_begins() noexcept {
+    Lock lock{mutex_};
+    Processor* self = processor_of_this_thread();
+    if (self == nullptr) return;
+    self->waits_ = true;
+    ++waiting_;
+    if (working() >= options_.processors || working() + waiting_ >= tasks_) return;
+    if (!parked_.empty()) {
+        Processor* other = parked_.back();
+        parked_.pop_back();
+        other->wake();
+        return;
+    }
+    try {
+        add_processor();
+    } catch (const std::system_error&) {
+        // The host has no more threads: others wait as well.
+    }
+}
+
+void Scheduler::wait_ends() noexcept {
+    Lock lock{mutex_};
+    Processor* self = processor_of_this_thread();
+    if (self == nullptr) return;
+    self->waits_ = false;
+    --waiting_;
+}
+
 // There may be a task that waits for a processor: an idle one takes it, best the one where it ran last; else
 // somebody goes who has had more than his part. A processor that is on its way here needs no call.
 void Scheduler::offer(Task& task, Time now) {
@@ -185,7 +242,7 @@ void Scheduler::offer(Task& task, Time now) {
     Task* worst = nullptr;
     for (const auto& processor : processors_) {
         Task* running = processor->task_;
-        bool may_go = running != nullptr && queue_.preempts(task, *running, now);
+        bool may_go = running != nullptr && !processor->waits_ && queue_.preempts(task, *running, now);
         if (may_go && (worst == nullptr || running->virtual_time_ > worst->virtual_time_)) worst = running;
     }
     if (worst != nullptr) worst->preempt();
@@ -197,7 +254,8 @@ void Scheduler::watch_time() {
     Time next = queue_.next_event();
     if (queue_.has_ready()) {
         for (const auto& processor : processors_) {
-            if (processor->task_ != nullptr) next = std::min(next, processor->task_->slice_end_);
+            if (processor->task_ != nullptr && !processor->waits_)
+                next = std::min(next, processor->task_->slice_end_);
         }
     }
     if (next >= alarm_ || (waits_for_time_ != nullptr && next >= waits_for_time_->sleeps_until_)) return;

@@ -7,17 +7,20 @@
 //
 // One lock protects everything, and is held for some hundred nanoseconds at a time. It is an inner lock:
 // wake() may be called with any of a machine's locks held, and no task is called with it but for its three
-// small members that say so. Who waits for time: an idle processor by itself, which costs no hop between
-// threads; only while all are busy a Timekeeper does.
+// small members that say so. While a turn has to wait for the host (WaitObserver), another thread takes the
+// processor's place; when it goes on there is one too many, until the end of some turn. Who waits for time:
+// an idle processor by itself, which costs no hop between threads; only while all are busy a Timekeeper does.
 
 #pragma once
 
 #include "base/result.hpp"
+#include "base/wait_observer.hpp"
 #include "schedule/processor.hpp"
 #include "schedule/run_queue.hpp"
 #include "schedule/timekeeper.hpp"
 
 #include <condition_variable>
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -36,7 +39,7 @@ struct ShareFigures {
     unsigned active = 0;   // that run or want to
 };
 
-class Scheduler {
+class Scheduler final : public WaitObserver {
 public:
     struct Options {
         unsigned processors = host_processors();
@@ -66,6 +69,10 @@ public:
 
     ShareFigures figures(const Share& share) const;
 
+    // In a turn. Of other threads nothing is noted.
+    void wait_begins() noexcept override;
+    void wait_ends() noexcept override;
+
 private:
     using Lock = std::unique_lock<std::mutex>;
 
@@ -75,6 +82,10 @@ private:
     void end_hold(Share& share);
     Task* end_turn(Processor& self, Task& task, TurnResult result, Time now);
     void idle(Processor& self, Lock& lock);
+    void park(Processor& self, Lock& lock, Time now);
+    void add_processor();
+    Processor* processor_of_this_thread();
+    std::size_t working() const { return processors_.size() - waiting_ - parked_.size(); }
     void offer(Task& task, Time now);
     void watch_time();
     void time_has_come();  // on the Timekeeper's thread
@@ -86,6 +97,8 @@ private:
     bool ending_ = false;
     unsigned tasks_ = 0;
     std::vector<Processor*> idle_;         // who went to sleep last comes last
+    unsigned waiting_ = 0;                 // processors, for the host
+    std::vector<Processor*> parked_;       // that have stood in for them
     Processor* waits_for_time_ = nullptr;  // one of the idle
     Time alarm_ = never;
     std::unique_ptr<Timekeeper> timekeeper_;

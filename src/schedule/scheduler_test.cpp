@@ -280,5 +280,58 @@ TEST_F(SchedulerTest, CountsWhatAShareHad) {
     EXPECT_EQ(last.active, 0u);
 }
 
+// As for a page from a slow disk: who waits for it does so on a thread of its own.
+TEST_F(SchedulerTest, OthersRunWhileATurnWaitsForTheHost) {
+    auto scheduler = make(1);
+    Share one{{}};
+    Share other{{}};
+    Event gate;
+    Event waits;
+    TestTask worker{[&](TestTask& self) {
+        if (self.turns == 100) gate.happen();
+        return TurnResult{self.turns < 1000 ? TurnEnd::Preempted : TurnEnd::Ended};
+    }};
+    TestTask reader{[&](TestTask& self) {
+        if (self.turns == 1) {
+            scheduler->wait_begins();
+            waits.happen();
+            gate.wait();  // for the worker, while there is one processor for both
+            scheduler->wait_ends();
+        }
+        return TurnResult{self.turns < 3 ? TurnEnd::Preempted : TurnEnd::Ended};
+    }};
+    scheduler->add(reader, one);
+    scheduler->add(worker, other);
+    scheduler->wake(reader);
+    waits.wait();
+    scheduler->wake(worker);
+    scheduler->remove(worker);
+    scheduler->remove(reader);
+    EXPECT_EQ(reader.turns, 3u);
+}
+
+TEST_F(SchedulerTest, ManyWaitForTheHostAtOnce) {
+    constexpr unsigned count = 6;
+    auto scheduler = make(2);
+    Share share{{}};
+    Event all_wait;
+    std::deque<TestTask> tasks;
+    for (unsigned n = 0; n < count; ++n) {
+        tasks.emplace_back([&](TestTask& self) {
+            scheduler->wait_begins();
+            all_wait.happen();
+            all_wait.wait(count * self.turns);
+            scheduler->wait_ends();
+            return TurnResult{self.turns < 50 ? TurnEnd::Preempted : TurnEnd::Ended};
+        });
+        scheduler->add(tasks.back(), share);
+    }
+    for (TestTask& task : tasks) scheduler->wake(task);
+    for (TestTask& task : tasks) scheduler->remove(task);
+    for (TestTask& task : tasks) EXPECT_EQ(task.turns, 50u);
+    scheduler->wait_begins();  // on this thread: nothing
+    scheduler->wait_ends();
+}
+
 }  // namespace
 }  // namespace undercroft
