@@ -9,6 +9,7 @@
 
 #include "cpu/cpuid_bits.hpp"
 #include "x86/paging.hpp"
+#include "x86/software_tlb.hpp"
 
 #include <cpuid.h>
 
@@ -155,6 +156,11 @@ void Builder::hypervisor_leaves() {
     add(0x40000000, {.eax = 0x40000010, .ebx = 0x4b4d564b, .ecx = 0x564b4d56, .edx = 0x4d});  // KVMKVMKVM
     add(0x40000001, {.eax = nop_io_delay | clocksource2 | clocksource_stable});
     add(0x40000010, {.eax = static_cast<std::uint32_t>(tsc_khz_)});
+    add(software_tlb::signature_leaf, {.eax = software_tlb::features_leaf,
+                                       .ebx = 0x65646e55,  // UndercroftVM
+                                       .ecx = 0x6f726372,
+                                       .edx = 0x4d567466});
+    add(software_tlb::features_leaf, {.eax = software_tlb::has_software_tlb});
 }
 
 void Builder::extended_leaves() {

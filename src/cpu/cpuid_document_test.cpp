@@ -90,6 +90,7 @@ const std::map<std::string, std::map<std::string, unsigned>> known_bits{
       {"SHA", 29}}},
     {"7.0.ECX", {{"UMIP", 2}, {"VAES", 9}, {"VPCLMULQDQ", 10}, {"RDPID", 22}}},
     {"7.0.EDX", {{"FSRM", 4}, {"ARCH_CAPABILITIES", 29}}},
+    {"0x40000101.EAX", {{"software-managed TLB", 0}}},
     {"0x40000001.EAX", {{"NOP_IO_DELAY", 1}, {"CLOCKSOURCE2", 3}, {"CLOCKSOURCE_STABLE", 24}}},
     {"0x80000001.EDX",
      {{"SYSCALL", 11}, {"NX", 20}, {"MMXEXT", 22}, {"PAGE1GB", 26}, {"RDTSCP", 27}, {"LM", 29}}},
@@ -212,7 +213,7 @@ public:
         for (const auto& [place, bits] : document.expected())
             EXPECT_EQ(ask(place.leaf, 0).*place.reg, bits)
                 << std::hex << place.leaf << " register " << place.rank();
-        for (std::uint32_t base : {0u, 0x40000000u, 0x80000000u}) {
+        for (std::uint32_t base : {0u, 0x40000000u, 0x40000100u, 0x80000000u}) {
             for (std::uint32_t leaf = base; leaf <= std::max(ask(base, 0).eax, base + 0x30); ++leaf) {
                 // Beyond the highest leaf Intel's processors repeat it.
                 if (leaf > ask(base, 0).eax && !table.is_amd()) break;

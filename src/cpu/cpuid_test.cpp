@@ -132,7 +132,13 @@ TEST_F(Cpuid, Hypervisor) {
     EXPECT_EQ(ask(0x40000001).eax, 0x0100000au);
     EXPECT_EQ(ask(0x40000010).eax, 2'000'000u);
     EXPECT_TRUE(all_zero(ask(0x40000005)));
-    EXPECT_TRUE(all_zero(ask(0x40000100)));
+    EXPECT_TRUE(all_zero(ask(0x40000200)));
+    CpuidResult ours = ask(0x40000100);
+    EXPECT_EQ(ours.eax, 0x40000101u);
+    std::memcpy(text, &ours.ebx, 4);
+    std::memcpy(text + 4, &ours.ecx, 4);
+    std::memcpy(text + 8, &ours.edx, 4);
+    EXPECT_STREQ(text, "UndercroftVM");
 }
 
 TEST_F(Cpuid, TimeStampCounter) {

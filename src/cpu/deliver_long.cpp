@@ -16,6 +16,7 @@ struct Handler {
     Segment code;
     std::uint64_t code_descriptor = 0;
     std::uint8_t cpl = 0;
+    bool masks_interrupts = true;
 };
 
 [[nodiscard]] bool read_gate(Vcpu& vcpu, const Trap& trap, Gate& gate, Trap& fault) noexcept {
@@ -82,20 +83,45 @@ struct Handler {
     return write_stack(vcpu, stack, handler.stack_top, 8, frame, first, 6 - first, fault);
 }
 
-void enter(Vcpu& vcpu, const Trap& trap, const Gate& gate, const Handler& handler) noexcept {
+void enter(Vcpu& vcpu, const Trap& trap, const Handler& handler) noexcept {
     if (handler.cpl != vcpu.cpl) vcpu.seg(SegmentName::SS) = null_segment(handler.cpl);
     vcpu.seg(SegmentName::CS) = handler.code;
     vcpu.cpl = handler.cpl;
     vcpu.reg(Gpr::Rsp) = handler.stack_top - (trap.has_error_code ? 48 : 40);
     vcpu.rip = handler.rip;
-    if (Gate::Type::get(gate.low) == static_cast<unsigned>(SystemType::InterruptGate))
-        vcpu.interrupt_flag = 0;
+    if (handler.masks_interrupts) vcpu.interrupt_flag = 0;
     vcpu.system_flags &= ~(RFLAGS::TF | RFLAGS::NT | RFLAGS::RF | RFLAGS::VM);
+}
+
+// A translation that a guest-filled TLB does not have: the guest's kernel is to find it. (Figure B.6, step 2)
+bool is_tlb_miss(const Vcpu& vcpu, const Trap& trap) noexcept {
+    return vcpu.paging.software_tlb && trap.vector == Vector::PF && trap.kind == TrapKind::Fault &&
+           (trap.error_code & PageFault::P) == 0;
+}
+
+// Needs no IDT and no TSS: the handler is the registered one, its code segment the one that SYSCALL loads. A
+// miss while the handler runs becomes a double fault, as the second page fault in delivering one does.
+bool reflect_tlb_miss(Vcpu& vcpu, const Trap& trap, Trap& fault) noexcept {
+    if (vcpu.miss_handler.running != 0) {
+        fault = trap;
+        return false;
+    }
+    Handler handler;
+    handler.rip = vcpu.miss_handler.rip;
+    handler.stack_top = vcpu.miss_handler.stack_top;
+    handler.code = flat_code(vcpu.star >> 32 & 0xfffc, 0, CodeSize::Bits64);
+    if (!push_frame(vcpu, trap, 0, handler, fault)) return false;
+    enter(vcpu, trap, handler);
+    vcpu.miss_handler.running = 1;
+    ++vcpu.traps.tlb_miss;
+    return true;
 }
 
 }  // namespace
 
 bool deliver_in_long_mode(Vcpu& vcpu, const Trap& trap, Trap& fault) noexcept {
+    if (is_tlb_miss(vcpu, trap)) [[unlikely]]
+        return reflect_tlb_miss(vcpu, trap, fault);
     std::uint32_t ext = external_bit(trap);
     Gate gate{};
     Handler handler;
@@ -103,10 +129,11 @@ bool deliver_in_long_mode(Vcpu& vcpu, const Trap& trap, Trap& fault) noexcept {
     if (!read_code_segment(vcpu, gate, ext, handler, fault)) return false;
     if (!find_stack(vcpu, gate, ext, handler, fault)) return false;
     handler.rip = gate.offset();
+    handler.masks_interrupts = Gate::Type::get(gate.low) == static_cast<unsigned>(SystemType::InterruptGate);
     if (!is_canonical(handler.rip)) return raise(fault, Vector::GP, ext);
     if (!mark_accessed(vcpu, handler.code.selector, handler.code_descriptor, fault)) return false;
     if (!push_frame(vcpu, trap, ext, handler, fault)) return false;
-    enter(vcpu, trap, gate, handler);
+    enter(vcpu, trap, handler);
     return true;
 }
 

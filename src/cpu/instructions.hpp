@@ -91,6 +91,8 @@ Trap software_interrupt(const Vcpu& vcpu, Vector vector, std::uint64_t next_rip)
 [[nodiscard]] bool rdpid(Vcpu& vcpu, std::uint64_t& value, Trap& trap) noexcept;
 [[nodiscard]] bool rdpmc(Vcpu& vcpu, Trap& trap) noexcept;
 [[nodiscard]] bool cpuid(Vcpu& vcpu, Trap& trap) noexcept;
+// VMCALL, VMMCALL: sets RIP. #UD in a machine that has asked for nothing.
+[[nodiscard]] bool hypercall(Vcpu& vcpu, std::uint64_t next_rip, Trap& trap) noexcept;
 [[nodiscard]] bool invlpg(Vcpu& vcpu, std::uint64_t address, Trap& trap) noexcept;
 [[nodiscard]] bool wbinvd(Vcpu& vcpu, Trap& trap) noexcept;  // also INVD
 // IN, OUT, INS, OUTS: CPL against IOPL, then the TSS's permission bitmap.

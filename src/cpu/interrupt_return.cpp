@@ -47,6 +47,7 @@ bool return_in_real_mode(Vcpu& vcpu, OperandSize size, Trap& trap) noexcept {
 bool iret(Vcpu& vcpu, OperandSize size, Trap& trap) noexcept {
     vcpu.mmu->serialise();
     vcpu.nmi_blocked = 0;
+    vcpu.miss_handler.running = 0;
     notice_pending_events(vcpu);
     if (!protected_mode(vcpu)) return return_in_real_mode(vcpu, size, trap);
     if ((vcpu.system_flags & RFLAGS::NT) != 0) return raise(trap, Vector::GP, 0);

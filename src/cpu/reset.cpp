@@ -22,6 +22,9 @@ void reset_system_registers(Vcpu& vcpu) {
     vcpu.paging.cr3 = 0;
     vcpu.paging.cr4 = 0;
     vcpu.paging.efer = 0;
+    vcpu.paging.software_tlb = false;
+    vcpu.paging.asid = 0;
+    vcpu.miss_handler = MissHandler{};
     vcpu.cr2 = 0;
     vcpu.xcr0 = XCR0::X87;
     vcpu.debug = DebugRegisters{};

@@ -15,6 +15,7 @@ struct TrapCounts {
     std::uint64_t software_interrupt = 0;       // INT n, INT3, INTO
     std::uint64_t external_interrupt = 0;
     std::uint64_t system_call = 0;  // SYSCALL
+    std::uint64_t tlb_miss = 0;     // of a TLB that the guest fills; they count as page faults, too
 
     void count(const Trap& trap) noexcept {
         auto vector = static_cast<unsigned>(trap.vector);

@@ -46,6 +46,13 @@ struct DebugRegisters {
     std::uint64_t dr7 = 0x400;
 };
 
+// Where misses of a TLB that the guest fills go (docs/softtlb.md); PagingState says whether it does.
+struct MissHandler {
+    std::uint64_t rip = 0;
+    std::uint64_t stack_top = 0;
+    std::uint8_t running = 0;  // from a miss to the next IRET
+};
+
 struct alignas(4096) Vcpu {
     static constexpr std::size_t xsave_size = 832;  // legacy 512 + header 64 + AVX 256: standard format
 
@@ -89,6 +96,7 @@ struct alignas(4096) Vcpu {
     std::uint64_t misc_enable = 1;
     std::uint64_t spec_ctrl = 0;
     DebugRegisters debug;
+    MissHandler miss_handler;
 
     Mmu* mmu = nullptr;
     Environment* environment = nullptr;

@@ -62,7 +62,7 @@ StatisticsSection traps(const TrapCounts& counts) {
     return section;
 }
 
-StatisticsSection memory_management(const MmuStatistics& mmu) {
+StatisticsSection memory_management(const MmuStatistics& mmu, const TrapCounts& traps) {
     auto misses = [&mmu](Access access) { return mmu.tlb_misses[static_cast<unsigned>(access)]; };
     return {"memory management",
             {{"TLB misses, read", misses(Access::Read), ""},
@@ -71,11 +71,15 @@ StatisticsSection memory_management(const MmuStatistics& mmu) {
              {"- second-level TLB hits", mmu.second_level_hits, ""},
              {"- page walks", mmu.walks, ""},
              {"- page faults", mmu.page_faults, ""},
+             {"- guest-filled TLB, first-level hits", mmu.guest_tlb_hits, ""},
+             {"- guest-filled TLB, misses reflected", traps.tlb_miss, ""},
+             {"- guest-filled TLB, writes", mmu.guest_tlb_writes, ""},
              {"device accesses", mmu.device_accesses, ""},
              {"writes to code pages", mmu.code_page_writes, ""},
              {"flushes, all", mmu.flushes_all, ""},
              {"flushes, non-global", mmu.flushes_non_global, ""},
-             {"flushes, page", mmu.flushes_page, ""}}};
+             {"flushes, page", mmu.flushes_page, ""},
+             {"address-space switches without a flush", mmu.address_space_switches, ""}}};
 }
 
 Statistics statistics_of(const VirtualProcessor& processor, std::uint64_t hz) {
@@ -88,7 +92,7 @@ Statistics statistics_of(const VirtualProcessor& processor, std::uint64_t hz) {
                   seconds(figures.idle)),
             std::move(engine),
             traps(processor.traps()),
-            memory_management(processor.mmu_statistics()),
+            memory_management(processor.mmu_statistics(), processor.traps()),
             {"devices",
              {{"port reads", exits.port_reads, ""},
               {"port writes", exits.port_writes, ""},

@@ -58,6 +58,8 @@ bool Mmu::look_up(GuestVirtual address, Access access, AccessMode mode, Mapping&
         mapping = {pfn, PageRights::All, memory_.page_to_keep(pfn)};
         return true;
     }
+    if (state_.software_tlb) [[unlikely]]
+        return find_guest_filled(address, access, mode, mapping, trap);
     if (const SecondLevelEntry* entry = second_level_.find(page_of(address))) {
         bool ready = access != Access::Write || (entry->rights() & PageRights::Dirty) != 0;
         if (ready && permits(entry->rights(), access, mode, state_)) {
@@ -127,6 +129,8 @@ bool Mmu::became_code_meanwhile(std::uint64_t pfn) noexcept {
 
 bool Mmu::probe(GuestVirtual address, Access access, AccessMode mode, Trap& trap) noexcept {
     if (!state_.paging()) return true;
+    Mapping mapping;
+    if (state_.software_tlb) return find_guest_filled(address, access, mode, mapping, trap);
     const SecondLevelEntry* entry = second_level_.find(page_of(address));
     if (entry && permits(entry->rights(), access, mode, state_)) return true;
     WalkResult result;
@@ -204,6 +208,7 @@ void Mmu::flush_page(GuestVirtual address) noexcept {
     }
     start &= ~(length - 1);
     walk_.flush();
+    if (state_.software_tlb) guest_filled_.remove(page_of(address), state_.asid);
     if (length == page_size) {
         second_level_.remove(start);
         book_.flush_page(start);

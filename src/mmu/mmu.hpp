@@ -3,7 +3,9 @@
 //
 // translate() looks in the software TLB, the second-level TLB, then walks the guest's page tables as hardware
 // does (Intel SDM vol. 3A sections 4.5 to 4.7: P, RW, US, XD, reserved bits, CR0.WP, SMEP, SMAP, A and D),
-// then asks the pmap for the frame and fills both TLBs. With CR0.PG clear, addresses are physical.
+// then asks the pmap for the frame and fills both TLBs. With CR0.PG clear, addresses are physical. Where the
+// guest's kernel fills the TLB by itself there is no walk: what GuestFilledTlb does not have is the guest's
+// to find.
 //
 // Called from translated code's helpers: general registers only, no allocation, no exceptions.
 
@@ -12,6 +14,7 @@
 #include "memory/guest_memory.hpp"
 #include "mmu/code_pages.hpp"
 #include "mmu/full_fence.hpp"
+#include "mmu/guest_filled_tlb.hpp"
 #include "mmu/large_pages.hpp"
 #include "mmu/page_walk.hpp"
 #include "mmu/paging_state.hpp"
@@ -74,6 +77,8 @@ struct MmuStatistics {
     std::uint64_t flushes_non_global = 0;
     std::uint64_t flushes_page = 0;
     std::uint64_t address_space_switches = 0;  // with PCID
+    std::uint64_t guest_tlb_hits = 0;          // of a guest-filled TLB's first level
+    std::uint64_t guest_tlb_writes = 0;
 };
 
 class Mmu final : public CodePages::Watcher {
@@ -132,6 +137,16 @@ public:
     // flush_all() and flush_non_global().
     void flush_address_space(unsigned pcid) noexcept;
 
+    // A TLB that the guest's kernel fills: on from now, and empty, while PagingState says so
+    // (docs/softtlb.md).
+    void begin_software_tlb() noexcept;
+    // VPN -> PFN comes in, VPN -> MFN goes into the software TLB with the next access. Valid words only.
+    void write_tlb_entry(std::uint64_t high, std::uint64_t low) noexcept;
+    void flush_tlb_entry(std::uint64_t high) noexcept;
+    void flush_tlb_address_space(unsigned asid) noexcept;
+    void flush_tlb() noexcept;
+    void use_second_level(bool use) noexcept;
+
     // Nothing here keeps a host address any more. While its vCPU does not execute, on any thread that knows
     // that.
     void forget_frames() noexcept;
@@ -164,6 +179,8 @@ private:
         std::byte* host_page = nullptr;
     };
     bool look_up(GuestVirtual address, Access access, AccessMode mode, Mapping& mapping, Trap& trap) noexcept;
+    bool find_guest_filled(GuestVirtual address, Access access, AccessMode mode, Mapping& mapping,
+                           Trap& trap) noexcept;
     void finish(GuestVirtual address, Access access, AccessMode mode, const Mapping& mapping,
                 Translation& out) noexcept;
     std::byte* find_frame(std::uint64_t pfn, Access access) noexcept;
@@ -178,6 +195,7 @@ private:
     void write_piece(const Translation& to, const std::byte* from, unsigned size) noexcept;
     bool addressable(GuestVirtual address) const noexcept;
     void leave_address_space() noexcept;
+    void drop_page(std::uint64_t page) noexcept;
 
     GuestMemory& memory_;
     CodePages& code_pages_;
@@ -186,6 +204,7 @@ private:
     Tlb& tlb_;
     TlbBook book_;
     SecondLevelTlb second_level_;
+    GuestFilledTlb guest_filled_;
     LargePages large_pages_;
     ReadCounts reads_;
     PageWalk walk_;

@@ -16,8 +16,15 @@ struct PagingState {
     std::uint64_t cr3 = 0;
     std::uint64_t cr4 = 0;
     std::uint64_t efer = 0;
+    // The guest's kernel fills the TLB (docs/softtlb.md). CR3 then means nothing, and the address space is
+    // `asid`.
+    bool software_tlb = false;
+    std::uint8_t asid = 0;
 
-    unsigned pcid() const { return (cr4 & CR4::PCIDE) != 0 ? static_cast<unsigned>(cr3 & 0xfff) : 0; }
+    unsigned pcid() const {
+        if (software_tlb) return asid;
+        return (cr4 & CR4::PCIDE) != 0 ? static_cast<unsigned>(cr3 & 0xfff) : 0;
+    }
     bool paging() const { return (cr0 & CR0::PG) != 0; }
     bool write_protect() const { return (cr0 & CR0::WP) != 0; }
     bool global_pages() const { return (cr4 & CR4::PGE) != 0; }

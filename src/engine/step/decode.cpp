@@ -148,7 +148,9 @@ DecodeStatus Decoder::decode(std::span<const std::uint8_t> bytes, CodeSize code_
     if (status == ZYDIS_STATUS_INSTRUCTION_TOO_LONG) return DecodeStatus::TooLong;
     if (status == ZYDIS_STATUS_ILLEGAL_LOCK || status == ZYDIS_STATUS_BAD_REGISTER)
         return DecodeStatus::Undefined;
-    if (!ZYAN_SUCCESS(status) || !shown_[source.meta.isa_set]) return DecodeStatus::Unknown;
+    // The monitor's own, whatever else of VMX and SVM is hidden.
+    bool hypercall = source.mnemonic == ZYDIS_MNEMONIC_VMCALL || source.mnemonic == ZYDIS_MNEMONIC_VMMCALL;
+    if (!ZYAN_SUCCESS(status) || !(shown_[source.meta.isa_set] || hypercall)) return DecodeStatus::Unknown;
 
     correct_absolute_operand(source, {operands, source.operand_count});
     out = Instruction{};

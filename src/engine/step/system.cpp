@@ -66,6 +66,10 @@ Outcome load_machine_status_word(Context& context) {
     return next(lmsw(context.vcpu, static_cast<std::uint16_t>(value), context.trap));
 }
 
+Outcome call_monitor(Context& context) {
+    return hypercall(context.vcpu, context.next_rip(), context.trap) ? Outcome::Jumped : Outcome::Fault;
+}
+
 Outcome invalidate_page(Context& context) {
     if (context.vcpu.cpl != 0) return context.fault(Vector::GP, 0);
     const MemoryForm& form = context.instruction.memory;
@@ -109,6 +113,8 @@ constexpr TableEntry entries[] = {
     {ZYDIS_MNEMONIC_SWAPGS, plain<swapgs>},
     {ZYDIS_MNEMONIC_RDPID, read_processor_id},
     {ZYDIS_MNEMONIC_INVLPG, invalidate_page},
+    {ZYDIS_MNEMONIC_VMCALL, call_monitor},
+    {ZYDIS_MNEMONIC_VMMCALL, call_monitor},
     {ZYDIS_MNEMONIC_CLFLUSH, flush_cache_line},
     {ZYDIS_MNEMONIC_CLFLUSHOPT, flush_cache_line},
     {ZYDIS_MNEMONIC_CLWB, flush_cache_line},

@@ -188,6 +188,8 @@ Kind kind_of(const Instruction& i, const Assumptions& assumptions, bool user) {
         case ZYDIS_MNEMONIC_RDMSR: return user ? Kind::Step : Kind::Helper;
         case ZYDIS_MNEMONIC_OUT:
         case ZYDIS_MNEMONIC_WRMSR:
+        case ZYDIS_MNEMONIC_VMCALL:
+        case ZYDIS_MNEMONIC_VMMCALL:
         case ZYDIS_MNEMONIC_INVLPG: return user ? Kind::Step : Kind::HelperEnds;
         case ZYDIS_MNEMONIC_XSAVE:
         case ZYDIS_MNEMONIC_XSAVE64:

@@ -40,6 +40,8 @@ void Lowering::helper(const Instruction& i) {
                       thunks_.call_outside);
             break;
         }
+        case ZYDIS_MNEMONIC_VMCALL:
+        case ZYDIS_MNEMONIC_VMMCALL: hand_over(new_site(i, call_monitor, 0, Access::Read, 0)); break;
         case ZYDIS_MNEMONIC_INVLPG:
             effective_address(i, i.operand[0].mem);
             hand_over(new_site(i, invalidate_page, 0, Access::Read, 0));

@@ -48,6 +48,7 @@ Onward string_instruction(Vcpu& vcpu, Callback& record,
 Onward identify(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept;
 Onward load_data_segment(Vcpu& vcpu, Callback& record,
                          std::uint64_t selector) noexcept;  // detail: SegmentName
+Onward call_monitor(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept;
 Onward invalidate_page(Vcpu& vcpu, Callback& record, std::uint64_t address) noexcept;
 // With the vector state saved, as they reach devices. size: bytes
 Onward read_port(Vcpu& vcpu, Callback& record, std::uint64_t port) noexcept;

@@ -59,6 +59,15 @@ Onward invalidate_page(Vcpu& vcpu, Callback& record, std::uint64_t address) noex
     return look_again_behind(vcpu, site);
 }
 
+Onward call_monitor(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept {
+    auto& site = static_cast<Site&>(record);
+    vcpu.rip = site.rip;
+    Trap trap;
+    if (!hypercall(vcpu, site.rip + site.length, trap)) return fault(vcpu, site, trap);
+    uncount(vcpu, site.remaining - 1);
+    return go_on(vcpu);
+}
+
 Onward read_port(Vcpu& vcpu, Callback& record, std::uint64_t port) noexcept {
     auto& site = static_cast<Site&>(record);
     vcpu.rip = site.rip;
