@@ -3,6 +3,7 @@
 #include "console.hpp"
 #include "descriptors.hpp"
 #include "process.hpp"
+#include "remap.hpp"
 #include "timer.hpp"
 #include "tlb.hpp"
 #include "user/program.hpp"
@@ -90,6 +91,7 @@ extern "C" [[noreturn]] void kernel_main() {
     load_descriptors();
     print_line("softtlb: on UndercroftVM, this kernel fills the TLB");
     show_translation();
+    show_remapping();
     show_time_sharing();
     show_protection();
     print_line("softtlb: done");

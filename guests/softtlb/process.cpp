@@ -135,6 +135,8 @@ TrapFrame* resume_next() {
     return processes[0].frame;
 }
 
+void map_kernel_page(u64 page, u64 low) { page_table.insert(page, 0, low); }
+
 bool is_readable(u64 address, u64 size) {
     u64 last = address + size - 1;
     if (size == 0 || last < address || size > user::data_size) return false;

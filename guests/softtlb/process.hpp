@@ -58,6 +58,9 @@ void tick();
 // The next one in turn; the idle loop if nobody is ready.
 TrapFrame* resume_next();
 
+// A page of the kernel's own, outside the window: the TLB gets it with the next miss.
+void map_kernel_page(u64 page, u64 low);
+
 // For the kernel to use a process's memory directly: may the process?
 bool is_readable(u64 address, u64 size);
 
