@@ -23,7 +23,7 @@ enum class Exit : std::uint8_t {
     Differ,    // lockstep: the engines do not agree; see failure()
     // The vCPU waits, and others may want its processor; call again to go on.
     // In a loop that changes nothing: until its next interrupt, or until somebody else, a vCPU or a device,
-    // writes memory that it reads. Only the translator notices.
+    // writes memory that it reads.
     Spin,
     Pause,  // with PAUSE again and again: perhaps for another vCPU, perhaps for time to pass
 };

@@ -32,7 +32,8 @@ public:
     static constexpr std::uint64_t data_address = 0x300000;
 
     // `code` may use the quadword at data_address.
-    SmallMachine(Scheduler& scheduler, const std::vector<std::uint8_t>& code, ShareOptions share = {}) {
+    SmallMachine(Scheduler& scheduler, const std::vector<std::uint8_t>& code, ShareOptions share = {},
+                 EngineKind engine = EngineKind::Translate) {
         auto bytes = std::as_bytes(std::span{code});
         boot::test::Bytes file = boot::test::elf(
             code_address, {{code_address, code_address, {bytes.begin(), bytes.end()}, bytes.size()}});
@@ -48,7 +49,7 @@ public:
         CHECK(image, "the kernel is one");
         data_ = reinterpret_cast<std::uint64_t*>(image->memory->writable(GuestPhysical{data_address}));
         auto made = Machine::create(
-            *std::move(image), EngineKind::Translate, 1, share,
+            *std::move(image), engine, 1, share,
             {.disks = disks_, .console = *console_, .loop = *loop_, .clock = clock_, .scheduler = scheduler});
         CHECK(made, "a machine");
         machine_ = *std::move(made);

@@ -23,10 +23,15 @@ const Code polling_loop_with_pause{0x48, 0x83, 0x3c, 0x25, 0, 0, 0x30, 0, 0,  //
                                    0x48, 0xc7, 0x04, 0x25, 0, 0, 0x30, 0, 2, 0, 0, 0,  // 1: mov …, 2
                                    0xeb, 0xfe};
 
-struct Spin : testing::TestWithParam<Code> {
+struct Loop {
+    Code code;
+    EngineKind engine = EngineKind::Translate;
+};
+
+struct Spin : testing::TestWithParam<Loop> {
     std::unique_ptr<Scheduler> scheduler = make_scheduler(1);
     SmallMachine computes{*scheduler, counting_loop};
-    SmallMachine spins{*scheduler, GetParam()};
+    SmallMachine spins{*scheduler, GetParam().code, {}, GetParam().engine};
 
     void SetUp() override {
         computes.start();
@@ -60,7 +65,9 @@ TEST_P(Spin, LeavesTheProcessorToWhoComputes) {
     EXPECT_GT(spins.machine().share().turns, 0u) << "it looks now and then";
 }
 
-INSTANTIATE_TEST_SUITE_P(Loops, Spin, testing::Values(idle_loop, polling_loop, polling_loop_with_pause));
+INSTANTIATE_TEST_SUITE_P(Loops, Spin,
+                         testing::Values(Loop{idle_loop}, Loop{polling_loop}, Loop{polling_loop_with_pause},
+                                         Loop{idle_loop, EngineKind::Step}));
 
 struct Poll : Spin {};
 
@@ -71,7 +78,7 @@ TEST_P(Poll, GoesOnWhenMemoryChanges) {
     while (spins.data() != 2) std::this_thread::yield();
 }
 
-INSTANTIATE_TEST_SUITE_P(Loops, Poll, testing::Values(polling_loop, polling_loop_with_pause));
+INSTANTIATE_TEST_SUITE_P(Loops, Poll, testing::Values(Loop{polling_loop}, Loop{polling_loop_with_pause}));
 
 }  // namespace
 }  // namespace undercroft::test

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// `--engine step`: the run loop around the single-step executor. Of loops that wait it only notices PAUSE.
+// `--engine step`: the run loop around the single-step executor. Of loops that wait it notices those with
+// PAUSE, and a branch to itself.
 #include "cpu/deliver.hpp"
 #include "engine/step/step.hpp"
+
+#include <array>
 
 namespace undercroft {
 namespace {
@@ -19,9 +22,10 @@ public:
                     case Attended::Shutdown: return Exit::Shutdown;
                 }
             }
-            if (executor_.step(vcpu) == StepResult::Done && executor_.paused() &&
-                ++pauses_ % pause_limit == 0)
-                return Exit::Pause;
+            std::uint64_t rip = vcpu.rip;
+            if (executor_.step(vcpu) != StepResult::Done) continue;
+            if (executor_.paused() && ++pauses_ % pause_limit == 0) return Exit::Pause;
+            if (vcpu.rip == rip && changed_nothing(vcpu)) return Exit::Spin;
         }
     }
 
@@ -41,10 +45,21 @@ private:
                (vcpu.pending_nmi != 0 && vcpu.nmi_blocked == 0);
     }
 
+    // The instruction at RIP went to itself. Once more with the same registers, and it always will: what
+    // writes memory and goes to itself (REP, CALL) has other registers then.
+    bool changed_nothing(const Vcpu& vcpu) {
+        bool same = vcpu.rip == stays_at_ && vcpu.gpr == registers_;
+        stays_at_ = vcpu.rip;
+        registers_ = vcpu.gpr;
+        return same;
+    }
+
     static constexpr unsigned pause_limit = 64;
 
     StepExecutor executor_;
     unsigned pauses_ = 0;
+    std::uint64_t stays_at_ = 0;
+    std::array<std::uint64_t, 16> registers_{};
 };
 
 }  // namespace
