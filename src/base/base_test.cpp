@@ -57,5 +57,24 @@ TEST(Log, OnceIsBounded) {
     EXPECT_FALSE(once.first(3));
 }
 
+TEST(Log, LinesNameWhomTheirThreadWorksFor) {
+    testing::internal::CaptureStderr();
+    log(LogLevel::Warn, "one");
+    {
+        LogSubject web{"web"};
+        log(LogLevel::Warn, "two");
+        {
+            LogSubject nobody{""};
+            log(LogLevel::Warn, "three");
+        }
+        EXPECT_EQ(LogSubject::current(), "web");
+        log(LogLevel::Error, "four");
+    }
+    EXPECT_EQ(testing::internal::GetCapturedStderr(),
+              "undercroft: warn: one\nundercroft: warn: web: two\nundercroft: warn: three\n"
+              "undercroft: error: web: four\n");
+    EXPECT_EQ(LogSubject::current(), "");
+}
+
 }  // namespace
 }  // namespace undercroft

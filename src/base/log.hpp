@@ -34,6 +34,21 @@ void log(LogLevel level, fmt::format_string<Args...> format, Args&&... args) {
     if (level <= log_level()) log_line(level, format, fmt::make_format_args(args...));
 }
 
+// Whom this thread works for: while it lives, the thread's lines begin with the name, if it has one. What
+// works for the same on other threads takes the name along (current()).
+class LogSubject {
+public:
+    explicit LogSubject(std::string_view name) noexcept;  // its bytes stay
+    LogSubject(const LogSubject&) = delete;
+    LogSubject& operator=(const LogSubject&) = delete;
+    ~LogSubject();
+
+    static std::string_view current() noexcept;
+
+private:
+    std::string_view before_;
+};
+
 // Remembers keys, so that each kind of event is reported once. Bounded: after `limit` keys all count as seen.
 class Once {
 public:

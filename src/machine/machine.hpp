@@ -53,6 +53,7 @@ public:
         bool balloon = false;     // the machine has one
     };
 
+    // Its log lines name the caller's LogSubject.
     static Result<std::unique_ptr<Machine>> create(GuestImage image, const EngineChoice& engine,
                                                    unsigned processors, ShareOptions share,
                                                    const Ground& ground);

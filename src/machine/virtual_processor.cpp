@@ -63,6 +63,7 @@ Exit VirtualProcessor::execute() {
 }
 
 TurnResult VirtualProcessor::run() {
+    LogSubject subject{log_subject_};
     if (!begin_turn()) return {TurnEnd::Waits};
     for (;;) {
         Exit exit = execute();

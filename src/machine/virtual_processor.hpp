@@ -8,6 +8,7 @@
 #pragma once
 
 #include "base/clock.hpp"
+#include "base/log.hpp"
 #include "base/result.hpp"
 #include "cpu/cpuid.hpp"
 #include "cpu/vcpu.hpp"
@@ -30,6 +31,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 
 namespace undercroft {
 
@@ -122,6 +124,7 @@ private:
     TurnResult wait_for_console();
     TurnResult wait_in_loop();
 
+    std::string_view log_subject_ = LogSubject::current();  // of its turns, too
     Scheduler& scheduler_;
     std::function<bool(unsigned)> has_ended_;
     std::function<void(Exit)> failed_;

@@ -17,6 +17,7 @@ namespace undercroft {
 struct TenantOptions {
     std::string name = "machine";
     MachineConfig machine;
+    std::string log_name;  // log lines name it so; empty: they need not
     std::string console = "stdio";
     std::string log_file;  // path of a file that gets all of the console's output, too; empty: none
     bool reboot = false;   // start again when the guest resets or triple-faults

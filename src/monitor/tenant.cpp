@@ -134,6 +134,7 @@ Result<void> Tenant::run() {
     start_ = {"start",
               {{"read and unpack kernel", seconds(image.unpacking), "s"},
                {"place in memory", seconds(image.placing), "s"}}};
+    LogSubject subject{options_.log_name};
     auto machine = Machine::create(std::move(image), options_.machine.engine, options_.machine.processors,
                                    options_.machine.share,
                                    {.disks = disks_,

@@ -25,6 +25,7 @@ void IoThread::ask() {
 }
 
 void IoThread::run() {
+    LogSubject subject{log_subject_};
     for (;;) {
         {
             std::unique_lock lock{mutex_};

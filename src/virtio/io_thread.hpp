@@ -3,16 +3,20 @@
 
 #pragma once
 
+#include "base/log.hpp"
+
 #include <condition_variable>
 #include <functional>
 #include <mutex>
+#include <string_view>
 #include <thread>
 
 namespace undercroft {
 
 class IoThread {
 public:
-    // Calls `work` after one or more ask(), and again if it was asked meanwhile.
+    // Calls `work` after one or more ask(), and again if it was asked meanwhile. The thread's log lines name
+    // whom the caller's do.
     explicit IoThread(std::function<void()> work);
     IoThread(const IoThread&) = delete;
     IoThread& operator=(const IoThread&) = delete;
@@ -24,6 +28,7 @@ private:
     void run();
 
     std::function<void()> work_;
+    std::string_view log_subject_ = LogSubject::current();
     std::mutex mutex_;  // of the two below; nothing else is taken with it
     std::condition_variable asked_changed_;
     bool asked_ = false;

@@ -24,6 +24,8 @@ struct Isolation : SmallMachines {
 TEST_F(Isolation, ATripleFaultEndsItsOwnMachine) {
     GuestProcess guests{{"run", machine("echo", small::echo), machine("bad", small::triple_fault)}};
     EXPECT_TRUE(wait_for_error(guests, "undercroft: bad: triple fault\n")) << CONSOLE_OF(guests);
+    EXPECT_NE(guests.errors().find("undercroft: warn: bad: triple fault at "), std::string::npos)
+        << "the log names the machine: " << CONSOLE_OF(guests);
     expect_echo(guests, "one");
     EXPECT_EQ(undercroft({"stop", "--now", "echo"}).status, 0);
     EXPECT_EQ(guests.wait_for_exit(patience(20)), 3) << CONSOLE_OF(guests);
