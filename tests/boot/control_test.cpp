@@ -93,12 +93,16 @@ TEST_F(Control, StopSaysWhenAGuestDoesNotPowerOff) {
         "--now\n");
     EXPECT_EQ(undercroft({"stop", "idle", "--timeout", "-1"}).status, 2);
 
-    GuestProcess waiting{{"stop", "echo"}};
-    waiting.close_input();
+    int waiting = connect_to(sockets().front());
+    EXPECT_TRUE(contains(request(waiting, "{\"verb\":\"list\"}\n"), "echo")) << "it is being read";
+    std::string stop = "{\"verb\":\"stop\",\"machine\":\"echo\"}\n";
+    EXPECT_EQ(write(waiting, stop.data(), stop.size()), static_cast<ssize_t>(stop.size()));
     guests.send("still there\n");
     EXPECT_TRUE(guests.wait_for("still there", patience(20))) << CONSOLE_OF(guests);
     EXPECT_EQ(undercroft({"stop", "echo", "--now"}).status, 0);
-    EXPECT_EQ(waiting.wait_for_exit(patience(20)), 0) << "it has ended, whoever did it";
+    EXPECT_EQ(answer(waiting), "{\"ok\":true}\n") << "it has ended, whoever did it";
+    EXPECT_EQ(answer(waiting), "") << "hung up";
+    close(waiting);
     EXPECT_EQ(undercroft({"stop", "idle", "--now"}).status, 0) << "although it is paused";
     EXPECT_EQ(guests.wait_for_exit(patience(20)), 0) << CONSOLE_OF(guests);
 }
