@@ -18,10 +18,10 @@ bool Mmu::translate(GuestVirtual address, Access access, AccessMode mode, Transl
     bool hit =
         access == Access::Read ? entry.read_tag == page : access == Access::Write && entry.write_tag == page;
     if (!hit) return translate_missed(address, access, mode, out, trap);
-    out.physical =
-        GuestPhysical{entry.physical_page << 12 | address.page_offset()};  // the global bit falls off
+    std::uint64_t physical = tlb_.physical(mode, address.value());
+    out.physical = GuestPhysical{physical << 12 | address.page_offset()};  // the global bit falls off
     out.host = entry.host_page + address.page_offset();
-    out.global = entry.physical_page >> 63 != 0;
+    out.global = physical >> 63 != 0;
     out.holds_code = false;
     return true;
 }

@@ -156,7 +156,8 @@ private:
         ModelAnswer expected = model_walk(machine_, page, kind, mode);
         ASSERT_TRUE(expected.ok) << std::hex << page;
         ASSERT_EQ(entry.host_page, machine_.memory->own_page(expected.physical >> 12));
-        ASSERT_EQ(entry.physical_page & ~(1ull << 63), expected.physical >> 12);
+        ASSERT_EQ(page + entry.distance, reinterpret_cast<std::uintptr_t>(entry.host_page));
+        ASSERT_EQ(machine_.tlb->physical(mode, page) & ~(1ull << 63), expected.physical >> 12);
         if (kind == Access::Read) return;
         ASSERT_NE(machine_.word(expected.used.back()) & D, 0u);
         ASSERT_FALSE(machine_.code_pages.holds_code(expected.physical >> 12));

@@ -47,7 +47,7 @@ TEST(Mmu, TranslatesAndFills) {
     EXPECT_EQ(machine.probe(user + 0x123, 8, Read, User), &machine.byte(frame + 0x123));
     EXPECT_EQ(machine.probe(user + 0x123, 8, Write, User), &machine.byte(frame + 0x123));
     EXPECT_EQ(machine.probe(user + 0x123, 8, Read, Ac), nullptr) << "each mode has its own array";
-    EXPECT_EQ(machine.tlb->entry(User, user).physical_page, frame >> 12);
+    EXPECT_EQ(machine.tlb->physical(User, user), frame >> 12);
 }
 
 TEST(Mmu, HoldsNoPageWithoutAFrame) {

@@ -20,14 +20,14 @@ void TlbBook::for_each_in_use(Action action) noexcept {
             std::uint64_t bits = global_[mode][word] | non_global_[mode][word];
             for (; bits != 0; bits &= bits - 1) {
                 unsigned index = word * 64 + static_cast<unsigned>(std::countr_zero(bits));
-                action(tlb_.entries[mode][index], index);
+                action(tlb_.entries[mode][index], index, tlb_.physical_page[mode][index]);
             }
         }
     }
 }
 
 void TlbBook::flush_all() noexcept {
-    for_each_in_use([](TlbEntry& entry, unsigned index) { clear(entry, index); });
+    for_each_in_use([](TlbEntry& entry, unsigned index, std::uint64_t) { clear(entry, index); });
     for (unsigned mode = 0; mode < access_mode_count; mode++)
         for (unsigned word = 0; word < word_count; word++) global_[mode][word] = non_global_[mode][word] = 0;
 }
@@ -40,8 +40,7 @@ void TlbBook::flush_non_global() noexcept {
             non_global_[mode][word] = 0;
             for (; bits != 0; bits &= bits - 1) {
                 unsigned index = word * 64 + static_cast<unsigned>(std::countr_zero(bits));
-                TlbEntry& entry = tlb_.entries[mode][index];
-                if (entry.physical_page >> 63 == 0) clear(entry, index);
+                if (tlb_.physical_page[mode][index] >> 63 == 0) clear(tlb_.entries[mode][index], index);
             }
         }
     }
@@ -55,22 +54,23 @@ void TlbBook::flush_page(std::uint64_t page) noexcept {
 }
 
 void TlbBook::flush_range(std::uint64_t start, std::uint64_t length) noexcept {
-    for_each_in_use([=](TlbEntry& entry, unsigned index) {
+    for_each_in_use([=](TlbEntry& entry, unsigned index, std::uint64_t) {
         if (entry.read_tag - start < length) clear(entry, index);
     });
 }
 
 void TlbBook::drop_writes(std::uint64_t pfn) noexcept {
     if (!may_grant_write(pfn)) return;
-    for_each_in_use([=](TlbEntry& entry, unsigned index) {
-        if ((entry.physical_page & ~(1ull << 63)) == pfn) entry.write_tag = Tlb::never_tag(index);
+    for_each_in_use([=](TlbEntry& entry, unsigned index, std::uint64_t physical) {
+        if ((physical & ~(1ull << 63)) == pfn) entry.write_tag = Tlb::never_tag(index);
     });
     auto word = granted(pfn);
     word.store(word.load(std::memory_order_relaxed) & ~(1ull << pfn % 64), std::memory_order_relaxed);
 }
 
 void TlbBook::drop_all_writes() noexcept {
-    for_each_in_use([](TlbEntry& entry, unsigned index) { entry.write_tag = Tlb::never_tag(index); });
+    for_each_in_use(
+        [](TlbEntry& entry, unsigned index, std::uint64_t) { entry.write_tag = Tlb::never_tag(index); });
 }
 
 }  // namespace undercroft

@@ -29,7 +29,8 @@ public:
         entry.read_tag = page;
         entry.write_tag = writable ? page : Tlb::never_tag(index);
         entry.host_page = host_page;
-        entry.physical_page = pfn | std::uint64_t{global} << 63;
+        entry.distance = reinterpret_cast<std::uintptr_t>(host_page) - page;
+        tlb_.physical_page[static_cast<unsigned>(mode)][index] = pfn | std::uint64_t{global} << 63;
         Bitmaps& bitmaps = global ? global_ : non_global_;
         bitmaps[static_cast<unsigned>(mode)][index / 64] |= 1ull << index % 64;
         if (!writable || may_grant_write(pfn) || pfn >= page_limit_) return false;

@@ -8,7 +8,7 @@
 //     Offset      r10: address minus the entry's tag, and once compared: Bounded, at most `limit`
 //     HostPage    r11: that entry's host page
 //     Host        their sum: a pointer into a region of 4096 - limit checked bytes
-//     Distance    a host pointer minus a guest number: what accesses in a group add to their base register
+//     Distance    r11: that entry's distance: what is added to guest addresses of the checked range
 //     Scaled      r10: a guest number times a scale
 //     Base        a host pointer minus that: what stands for the base register in a group with an index
 //     Record      the address of a record for the thunk
@@ -39,7 +39,7 @@ struct Value {
     };
     Kind kind = Kind::Symbol;
     std::uint32_t id = 0;      // of the symbol, or of the probe
-    std::uint32_t symbol = 0;  // Distance: what was subtracted; Scaled, Base: what is multiplied
+    std::uint32_t symbol = 0;  // Distance: what it is added to; Scaled, Base: what is multiplied
     int scale = 1;
     std::int64_t offset = 0;  // plus this. Index: the mask. Record: the address
 
@@ -55,7 +55,9 @@ struct Value {
 struct Probe {
     Access access = Access::Read;
     std::int64_t limit = -1;  // what the comparison allows at most; below zero: not compared
-    std::size_t resume = 0;   // where the host page has been loaded; zero: not yet
+    std::size_t resume = 0;   // where the host page, or the distance, has been loaded; zero: not yet
+    Value address = {};       // that is checked
+    bool by_distance = false;
     std::int64_t size() const { return 4096 - limit; }
 };
 

@@ -149,7 +149,9 @@ bool Proof::go_to(HostCode target) {
         leaves();
         return reg(scratch0).is_guests();
     }
-    if (target == translator_.thunks().call || target == translator_.thunks().call_outside) return call();
+    const Thunks& thunks = translator_.thunks();
+    if (target == thunks.call || target == thunks.call_outside || target == thunks.call_for_distance)
+        return call(target);
     if (target == block_.frame_entry || target == block_.host_entry) {
         leaves();
         return true;
@@ -161,22 +163,25 @@ bool Proof::go_to(HostCode target) {
 }
 
 // To the thunk, with a record in r11.
-bool Proof::call() {
+bool Proof::call(HostCode thunk) {
     leaves();
     if (reg(scratch1).kind != Kind::Record) return false;
     auto& record = *reinterpret_cast<Callback*>(reg(scratch1).offset);
     if (record.function == exit_taken || record.function == round_closed) {
         const auto& exit = static_cast<const BlockExit&>(record);
         targets_.push_back(exit.target);
-        return exit.from == &block_;
+        return exit.from == &block_ && thunk == translator_.thunks().call;
     }
     const auto& site = static_cast<const Site&>(record);
     bool missed = record.function == access_missed || record.function == range_missed;
     std::optional<std::uint32_t> failed = std::exchange(failed_probe_, std::nullopt);
-    if (missed != failed.has_value()) return false;
+    if (missed != failed.has_value() || (!missed && thunk == translator_.thunks().call_for_distance))
+        return false;
     if (missed) {
         const Probe& probe = probes_[*failed];
-        return probe.resume != 0 && site.resume == address_of(probe.resume) && site.size == probe.size() &&
+        bool wants_distance = thunk == translator_.thunks().call_for_distance;
+        return wants_distance == probe.by_distance && probe.resume != 0 &&
+               site.resume == address_of(probe.resume) && site.size == probe.size() &&
                site.access == probe.access;
     }
     if (site.resume == address_of(at_) + i_.raw.length) resume_here(site);

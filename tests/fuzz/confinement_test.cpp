@@ -46,15 +46,13 @@ protected:
         as.alu(Alu::Sub, scratch1, scratch0);
     }
 
-    // Of 8 bytes at rdi; r11 is the distance.
-    void group() {
-        probe(4096 - 8);
-        as.lea(scratch1, checked);
-        as.alu(Alu::Sub, scratch1, rdi);
+    // Of 8 bytes at rdi: r11 is the entry's distance.
+    void distance(std::size_t field = offsetof(TlbEntry, distance)) {
+        probe(4096 - 8, Access::Write, AccessMode::SupervisorAc, field);
     }
 
-    void probe(std::int32_t limit, Access access = Access::Write,
-               AccessMode mode = AccessMode::SupervisorAc) {
+    void probe(std::int32_t limit, Access access = Access::Write, AccessMode mode = AccessMode::SupervisorAc,
+               std::size_t field = offsetof(TlbEntry, host_page)) {
         constexpr std::int32_t mask = (Tlb::entry_count - 1) * sizeof(TlbEntry);
         std::size_t array = tlb_offset(mode);
         std::size_t tag = access == Access::Write ? offsetof(TlbEntry, write_tag) : 0;
@@ -64,7 +62,7 @@ protected:
         as.alu(Alu::Sub, scratch0, Mem::frame_indexed(scratch1, array + tag));
         as.alu_imm(Alu::Cmp, scratch0, limit);
         stubs_.push_back(as.jcc(Condition::A));
-        as.load(scratch1, Mem::frame_indexed(scratch1, array + offsetof(TlbEntry, host_page)));
+        as.load(scratch1, Mem::frame_indexed(scratch1, array + field));
     }
 
 private:
@@ -87,6 +85,37 @@ TEST_F(Confinement, AcceptsTheFrame) {
     as.load(rax, home(scratch0));
     as.store(home(scratch1), rax);
     EXPECT_EQ(verdict(), "");
+}
+TEST_F(Confinement, AcceptsAnAccessByDistance) {
+    distance();
+    as.store(Mem{.base = rdi, .index = scratch1}, rax);
+    EXPECT_EQ(verdict(), "");
+}
+TEST_F(Confinement, FollowsTheBaseOfADistance) {
+    distance();
+    as.lea(rdi, Mem{.base = rdi, .disp = 8});
+    as.store(Mem{.base = rdi, .index = scratch1, .disp = -8}, rax);
+    EXPECT_EQ(verdict(), "");
+}
+TEST_F(Confinement, RefusesADistanceFromAnotherBase) {
+    distance();
+    as.store(Mem{.base = rcx, .index = scratch1}, rax);
+    EXPECT_NE(verdict(), "");
+}
+TEST_F(Confinement, RefusesAnAccessByDistanceBesideTheChecked) {
+    distance();
+    as.store(Mem{.base = rdi, .index = scratch1, .disp = 1}, rax);
+    EXPECT_NE(verdict(), "");
+}
+TEST_F(Confinement, RefusesTheHostPageForTheDistance) {
+    distance(offsetof(TlbEntry, host_page));
+    as.store(Mem{.base = rdi, .index = scratch1}, rax);
+    EXPECT_NE(verdict(), "");
+}
+TEST_F(Confinement, RefusesTheDistanceForTheHostPage) {
+    distance();
+    as.store(checked, rax);
+    EXPECT_NE(verdict(), "");
 }
 // A group with an index: r11 stands for the base register.
 TEST_F(Confinement, AcceptsAnIndexedGroup) {
@@ -118,7 +147,7 @@ TEST_F(Confinement, FollowsAnIndexThatMoves) {
 }
 // A group's base register goes through a home: the guest's mov r10, rdi and mov rdi, r10.
 TEST_F(Confinement, FollowsABaseThroughAHome) {
-    group();
+    distance();
     as.store(home(scratch0), rdi);
     as.mov_imm(rdi, 0);
     as.load(rdi, home(scratch0));
@@ -126,7 +155,7 @@ TEST_F(Confinement, FollowsABaseThroughAHome) {
     EXPECT_EQ(verdict(), "");
 }
 TEST_F(Confinement, RefusesABaseFromAHomeThatChanged) {
-    group();
+    distance();
     as.store(home(scratch0), rdi);
     as.store32(home(scratch0), rax);
     as.load(rdi, home(scratch0));

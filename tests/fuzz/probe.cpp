@@ -21,7 +21,7 @@ bool Proof::special() {
         case ZYDIS_MNEMONIC_LEA: return load_address();
         case ZYDIS_MNEMONIC_AND: return mask();
         case ZYDIS_MNEMONIC_ADD: return add_constant(1) || undo_probe();
-        case ZYDIS_MNEMONIC_SUB: return add_constant(-1) || subtract_tag() || subtract_base();
+        case ZYDIS_MNEMONIC_SUB: return add_constant(-1) || subtract_tag() || subtract_index();
         case ZYDIS_MNEMONIC_INC: return move_by(1);
         case ZYDIS_MNEMONIC_DEC: return move_by(-1);
         case ZYDIS_MNEMONIC_CMP: return compare();
@@ -69,6 +69,17 @@ bool Proof::load() {
         reg(to) = {.kind = Kind::HostPage, .id = reg(to).id};
         Probe& probe = probes_[reg(to).id];
         if (reg(scratch0).kind == Kind::Bounded && reg(scratch0).id == reg(to).id) probe.resume = next_;
+        return true;
+    }
+    if (to == scratch1 && is_tlb_field(from, offsetof(TlbEntry, distance))) {
+        std::uint32_t id = reg(to).id;
+        Probe& probe = probes_[id];
+        bool compared = reg(scratch0).kind == Kind::Bounded && reg(scratch0).id == id;
+        if (!compared || probe.address.kind != Kind::Symbol) return false;
+        reg(to) = {
+            .kind = Kind::Distance, .id = id, .symbol = probe.address.id, .offset = -probe.address.offset};
+        probe.resume = next_;
+        probe.by_distance = true;
         return true;
     }
     return false;
@@ -130,7 +141,7 @@ bool Proof::subtract_tag() {
     if (!reads && !is_tlb_field(tag, offsetof(TlbEntry, write_tag))) return false;
     require(reg(scratch0).is_guests(), "probes with what is no guest address");
     std::uint32_t id = reg(scratch1).id;
-    probes_[id] = {.access = reads ? Access::Read : Access::Write};
+    probes_[id] = {.access = reads ? Access::Read : Access::Write, .address = reg(scratch0)};
     reg(scratch0) = {.kind = Kind::Offset, .id = id};
     return true;
 }
@@ -148,21 +159,17 @@ bool Proof::undo_probe() {
     forget(scratch0);
     return true;
 }
-// sub r11, base: from a host address to the group's distance; or, with an index, sub r11, r10.
-bool Proof::subtract_base() {
+// sub r11, r10: from a host address to what stands for the base register of a group with an index.
+bool Proof::subtract_index() {
     if (!is_r64(0) || !is_r64(1)) return false;
     Value& to = reg(register_of(0));
-    const Value& base = reg(register_of(1));
-    if (to.kind != Kind::Host || !base.is_guests()) return false;
-    if (base.kind == Kind::Scaled) {
-        to = {.kind = Kind::Base,
-              .id = to.id,
-              .symbol = base.symbol,
-              .scale = base.scale,
-              .offset = to.offset - base.offset};
-        return true;
-    }
-    to = {.kind = Kind::Distance, .id = to.id, .symbol = base.id, .offset = to.offset - base.offset};
+    const Value& index = reg(register_of(1));
+    if (to.kind != Kind::Host || index.kind != Kind::Scaled) return false;
+    to = {.kind = Kind::Base,
+          .id = to.id,
+          .symbol = index.symbol,
+          .scale = index.scale,
+          .offset = to.offset - index.offset};
     return true;
 }
 

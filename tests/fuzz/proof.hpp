@@ -153,7 +153,7 @@ private:
     bool move_by(std::int64_t constant);
     bool subtract_tag();
     bool undo_probe();
-    bool subtract_base();
+    bool subtract_index();
     bool compare();
     static int slot(const Operand& m);  // which of AbstractState::slot, or -1
 
@@ -169,7 +169,7 @@ private:
     bool jumps_through_cache(const Operand& m);
     bool jump_conditional();
     bool go_to(translate::HostCode target);
-    bool call();
+    bool call(translate::HostCode thunk);
     void resume_here(const translate::Site& site);
 
     const translate::Translator& translator_;

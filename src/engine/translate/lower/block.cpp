@@ -41,12 +41,14 @@ void Lowering::lower(std::span<Instruction> instructions, const AccessGroups& gr
         CHECK(as_.has_room(), "the code cache was to be emptied before this block");
         one(i, edges);
         if (in_shadow_ && !ends_block(i.kind)) {
+            settle_stack();
             save_flags(i.live_after);
             poll(i.next_rip(), i.live_after, remaining_ - 1);
         }
         --remaining_;
         in_shadow_ = i.kind == Kind::Sti;
     }
+    settle_stack();
     const Instruction& last = instructions.back();
     CHECK(last.follow == Follow::Nothing, "a trace goes on behind its end");
     if (!ends_block(last.kind)) exit_to(last, last.next_rip(), edges.next_live, block_.mode);
@@ -127,6 +129,7 @@ void Lowering::count(int instructions) {
 }
 
 void Lowering::one(const Instruction& i, const Edges& edges) {
+    if (!moves_stack_only(i)) settle_stack();
     switch (i.kind) {
         case Kind::Copy: copy(i); break;
         case Kind::Nop: break;
@@ -196,7 +199,7 @@ void Lowering::cold_stubs() {
         }
         if (stub.tag_offset) as_.alu(Alu::Add, scratch0, Mem::frame_indexed(scratch1, *stub.tag_offset));
         as_.lea_rip(scratch1, reinterpret_cast<HostCode>(stub.record));
-        as_.jmp(thunks_.call);
+        as_.jmp(stub.thunk != nullptr ? stub.thunk : thunks_.call);
     }
 }
 

@@ -33,7 +33,7 @@ void Lowering::poll(std::uint64_t rip, std::uint32_t live, unsigned remaining) {
                   .poll_live = live,
                   .poll_remaining = remaining};
     if (counted_) {
-        distance_in_scratch1_ = -1;
+        take_scratch1();
         as_.load(scratch1, engine_field(offsetof(EngineFrame, instructions)));
         as_.alu(Alu::Cmp, scratch1, engine_field(offsetof(EngineFrame, instruction_limit)));
         stub.jumps[1] = as_.address(as_.jcc(Condition::GE));
@@ -138,7 +138,7 @@ void Lowering::call_direct(const Instruction& i, const Edges& edges) {
 // A call to a non-canonical address faults before it pushes. (Jumps and returns write nothing, so they may
 // find out when nothing is found there.) Target in scratch0.
 void Lowering::refuse_non_canonical(const Instruction& i) {
-    distance_in_scratch1_ = -1;
+    take_scratch1();
     as_.mov(scratch1, scratch0);
     as_.shl_imm(scratch1, 16);
     as_.sar_imm(scratch1, 16);

@@ -50,6 +50,16 @@ Access access_of(const Instruction& i) {
     return (i.memory()->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0 ? Access::Write : Access::Read;
 }
 
+// A base register and a small displacement: the access may name them as it does.
+bool is_by_base(const Instruction& i) {
+    const auto& m = i.memory()->mem;
+    int base = m.base == ZYDIS_REGISTER_NONE || m.base == ZYDIS_REGISTER_RIP ? -1 : gpr_number(m.base);
+    bool in_host = base >= 0 && base != scratch0 && base != scratch1;
+    bool by_segment = m.segment == ZYDIS_REGISTER_FS || m.segment == ZYDIS_REGISTER_GS;
+    return in_host && m.index == ZYDIS_REGISTER_NONE && !by_segment && i.raw.address_width == 64 &&
+           m.disp.value >= -128 && m.disp.value <= 127;
+}
+
 // D8 to DF without their common bits, and ModRM.
 std::uint16_t x87_opcode(const Instruction& i) {
     if ((i.raw.opcode & 0xf8) != 0xd8 || i.raw.opcode_map != ZYDIS_OPCODE_MAP_DEFAULT) return 0;
@@ -97,7 +107,7 @@ void Lowering::copy_registers(const Instruction& i) {
     prepare_flags_for(i, true);
     if (low.used) as_.load(scratch0, home(scratch0));
     if (high.used) {
-        distance_in_scratch1_ = -1;
+        take_scratch1();
         as_.load(scratch1, home(scratch1));
     }
     std::size_t begin = as_.size();
@@ -147,6 +157,10 @@ void Lowering::copy_with_memory(const Instruction& i) {
         if (leaves_x87_operand(i)) effective_address(i, operand.mem);
         checked = reach_in_group(i, gpr_number(operand.mem.base),
                                  static_cast<std::int32_t>(operand.mem.disp.value));
+    } else if (is_by_base(i) && !leaves_x87_operand(i)) {
+        save_flags(live_before(i));
+        checked = check_by_base(i, access_of(i), operand.size / 8u, gpr_number(operand.mem.base),
+                                static_cast<std::int32_t>(operand.mem.disp.value));
     } else {
         save_flags(live_before(i));
         effective_address(i, operand.mem);
@@ -163,7 +177,7 @@ void Lowering::run_on(const Instruction& i, const Mem& checked) {
     prepare_flags_for(i, to.base != scratch1 && to.index != scratch1);
     if (low.used) as_.load(scratch0, home(scratch0));
     if (high.used) {
-        distance_in_scratch1_ = -1;
+        take_scratch1();
         as_.load(scratch1, home(scratch1));
     }
     std::size_t begin = as_.size();
@@ -221,7 +235,7 @@ Mem Lowering::place_operand(const Instruction& i, const Mem& checked, int& lent)
     bool uses_low = checked.base == scratch0;
     if (high || (low && uses_low)) {
         int base = high ? scratch0 : scratch1;
-        if (base == scratch1) distance_in_scratch1_ = -1;
+        if (base == scratch1) take_scratch1();
         as_.lea(base, checked);
         return Mem{.base = base};
     }

@@ -24,7 +24,7 @@ void frame_to_flags(Assembler& as) {
 void Lowering::save_flags(std::uint32_t live) {
     if (live == 0 || in_frame_) return;
     CHECK(in_host_, "live flags are nowhere");
-    distance_in_scratch1_ = -1;
+    take_scratch1();
     as_.mov(scratch1, rax);
     flags_to_frame(as_);
     as_.mov(rax, scratch1);
@@ -34,7 +34,7 @@ void Lowering::save_flags(std::uint32_t live) {
 void Lowering::need_flags() {
     if (in_host_) return;
     CHECK(in_frame_, "wanted flags are nowhere");
-    distance_in_scratch1_ = -1;
+    take_scratch1();
     as_.mov(scratch1, rax);
     frame_to_flags(as_);
     as_.mov(rax, scratch1);

@@ -73,6 +73,7 @@ private:
         std::uint32_t poll_live = 0;  // the flags that have been saved
         unsigned poll_remaining = 0;  // instructions of the block that are left
         bool save_flags = false;      // the flags are in the host only
+        HostCode thunk = nullptr;     // null: the one for calls
     };
 
     // A way out of the middle of a trace, when it takes more than a patched jump.
@@ -111,8 +112,11 @@ private:
     // --- memory.cpp
     static bool leaves_x87_operand(const Instruction& i);
     void effective_address(const Instruction& i, const ZydisDecodedOperandMem& m);  // into scratch0
-    void check(const Instruction& i, Access access,
-               unsigned size);  // scratch0 = address -> scratch0 + scratch1
+    // What a check leaves: host memory at scratch0 + scratch1, or at the guest address + scratch1.
+    enum class Checked : std::uint8_t { Host, Distance };
+    void check(const Instruction& i, Access access, unsigned size, Checked result = Checked::Host);
+    Mem check_by_base(const Instruction& i, Access access, unsigned size, int base, std::int32_t disp);
+    void take_scratch1();  // before it is overwritten
     // Checked host memory for an access at [base + disp], by the group's check or one of its own. Saves live
     // flags if it checks.
     Mem reach(const Instruction& i, Access access, unsigned size, int base, std::int32_t disp);
@@ -136,6 +140,8 @@ private:
     void copy_across(const Instruction& i);
 
     // --- stack.cpp
+    static bool moves_stack_only(const Instruction& i);
+    void settle_stack();
     void push(const Instruction& i);
     void pop(const Instruction& i);
     void leave(const Instruction& i);
@@ -210,6 +216,9 @@ private:
     bool in_frame_ = true;
     AccessGroups groups_;
     int distance_in_scratch1_ = -1;  // the group whose distance scratch1 still holds
+    int unsaved_group_ = -1;         // the same, if it is not in its slot yet
+    std::array<unsigned, AccessGroups::limit> members_left_{};
+    std::int32_t stack_behind_ = 0;  // what the host's rsp has yet to move, after a run of pushes or pops
     bool went_back_ = false;         // the trace has followed a backward branch: it owes a poll
     bool in_shadow_ = false;         // lowering the instruction after STI
 };

@@ -3,6 +3,13 @@
 #include "engine/translate/lower/lowering.hpp"
 
 namespace undercroft::translate {
+namespace {
+
+Mem distance_slot(int group) {
+    return engine_field(offsetof(EngineFrame, distance) + 8 * static_cast<std::size_t>(group));
+}
+
+}  // namespace
 
 // An x87 instruction that does more than move control words leaves the address of its operand: the host's,
 // where the guest's is wanted (runtime/x87_pointers).
@@ -19,7 +26,7 @@ bool Lowering::leaves_x87_operand(const Instruction& i) {
 // Leaves the guest address in scratch0. Reads no memory but the frame; may use scratch1. Destroys no flags
 // unless there is a segment base or 32-bit addressing to add.
 void Lowering::effective_address(const Instruction& i, const ZydisDecodedOperandMem& m) {
-    distance_in_scratch1_ = -1;
+    take_scratch1();
     int base = m.base == ZYDIS_REGISTER_NONE || m.base == ZYDIS_REGISTER_RIP ? Mem::none : gpr_number(m.base);
     int index = m.index == ZYDIS_REGISTER_NONE ? Mem::none : gpr_number(m.index);
     bool short_address = i.raw.address_width == 32;
@@ -72,15 +79,25 @@ Site* Lowering::new_site(const Instruction& i, CallbackFunction function, unsign
     return site;
 }
 
-// scratch0 holds the address. After it, scratch0 + scratch1 is the host address of `size` checked bytes.
-// Destroys the host's flags: the caller has saved what is live.
-void Lowering::check(const Instruction& i, Access access, unsigned size) {
-    CHECK(size > 0 && size <= 256, "checked access of an odd size");
+// The group whose distance scratch1 holds keeps it in its slot, if some of its members are yet to come.
+void Lowering::take_scratch1() {
+    static_assert(sizeof(EngineFrame::distance) == AccessGroups::limit * sizeof(std::uint64_t));
+    if (unsaved_group_ >= 0 && members_left_[static_cast<std::size_t>(unsaved_group_)] > 0)
+        as_.store(distance_slot(unsaved_group_), scratch1);
+    unsaved_group_ = -1;
     distance_in_scratch1_ = -1;
+}
+
+// scratch0 holds the address of `size` bytes that are checked. Destroys the host's flags: the caller has
+// saved what is live.
+void Lowering::check(const Instruction& i, Access access, unsigned size, Checked result) {
+    CHECK(size > 0 && size <= 256, "checked access of an odd size");
+    take_scratch1();
     constexpr std::int32_t index_mask = (Tlb::entry_count - 1) * sizeof(TlbEntry);
     std::size_t array = tlb_offset(block_.mode);
     std::size_t tag =
         array + (access == Access::Write ? offsetof(TlbEntry, write_tag) : offsetof(TlbEntry, read_tag));
+    bool distance = result == Checked::Distance;
     as_.rorx(scratch1, scratch0, 7);
     as_.alu32_imm(Alu::And, scratch1, index_mask);
     as_.alu(Alu::Sub, scratch0, Mem::frame_indexed(scratch1, tag));
@@ -90,8 +107,12 @@ void Lowering::check(const Instruction& i, Access access, unsigned size) {
         for_group && groups_.group[static_cast<std::size_t>(i.group)].leader_access == Access::Read;
     bool detail = for_group ? leader_reads : may_cross(i, access);
     Site* site = new_site(i, for_group ? range_missed : access_missed, size, access, detail ? 1 : 0);
-    cold_.push_back({.jumps = {as_.address(as_.jcc(Condition::A))}, .record = site, .tag_offset = tag});
-    as_.load(scratch1, Mem::frame_indexed(scratch1, array + offsetof(TlbEntry, host_page)));
+    cold_.push_back({.jumps = {as_.address(as_.jcc(Condition::A))},
+                     .record = site,
+                     .tag_offset = tag,
+                     .thunk = distance ? thunks_.call_for_distance : nullptr});
+    std::size_t field = distance ? offsetof(TlbEntry, distance) : offsetof(TlbEntry, host_page);
+    as_.load(scratch1, Mem::frame_indexed(scratch1, array + field));
     site->resume = as_.here();
     clobber_flags();
 }
@@ -100,45 +121,48 @@ void Lowering::check(const Instruction& i, Access access, unsigned size) {
 // needs scratch1. With an index the distance is what stands for the base register, since an operand has no
 // room for three.
 Mem Lowering::reach_in_group(const Instruction& i, int base, std::int32_t disp) {
-    static_assert(sizeof(EngineFrame::distance) == AccessGroups::limit * sizeof(std::uint64_t));
     const AccessGroup& group = groups_.group[static_cast<std::size_t>(i.group)];
-    Mem distance = engine_field(offsetof(EngineFrame, distance) + 8 * static_cast<std::size_t>(i.group));
+    if (i.leads_group) members_left_[static_cast<std::size_t>(i.group)] = group.members;
+    --members_left_[static_cast<std::size_t>(i.group)];
+    bool indexed = group.index != Mem::none;
     if (i.leads_group) {
         save_flags(live_before(i));
-        Mem index{.index = group.index, .scale = group.scale};
-        Mem low{.base = group.base, .index = group.index, .scale = group.scale, .disp = -group.bias};
-        if (group.bias == 0 && group.index == Mem::none)
+        if (group.bias == 0 && !indexed)
             as_.mov(scratch0, group.base);
         else
-            as_.lea(scratch0, low);
-        check(i, group.access, group.size());
-        as_.lea(scratch1, Mem{.base = scratch0, .index = scratch1});
-        if (group.index == Mem::none) {
-            as_.alu(Alu::Sub, scratch1, int{group.base});
-        } else {
-            as_.lea(scratch0, index);
+            as_.lea(scratch0,
+                    Mem{.base = group.base, .index = group.index, .scale = group.scale, .disp = -group.bias});
+        check(i, group.access, group.size(), indexed ? Checked::Host : Checked::Distance);
+        if (indexed) {
+            as_.lea(scratch1, Mem{.base = scratch0, .index = scratch1});
+            as_.lea(scratch0, Mem{.index = group.index, .scale = group.scale});
             as_.alu(Alu::Sub, scratch1, scratch0);
         }
-        as_.store(distance, scratch1);
+        unsaved_group_ = i.group;
     } else if (distance_in_scratch1_ != i.group) {
-        as_.load(scratch1, distance);
+        take_scratch1();
+        as_.load(scratch1, distance_slot(i.group));
     }
     distance_in_scratch1_ = i.group;
-    if (group.index == Mem::none) return Mem{.base = base, .index = scratch1, .disp = disp + group.bias};
+    if (!indexed) return Mem{.base = base, .index = scratch1, .disp = disp};
     int index = gpr_number(i.memory()->mem.index);
     return Mem{
         .base = scratch1, .index = index, .scale = group.scale, .disp = disp + group.bias + i.group_shift};
 }
 
-Mem Lowering::reach(const Instruction& i, Access access, unsigned size, int base, std::int32_t disp) {
-    if (i.group >= 0) return reach_in_group(i, base, disp);
-    save_flags(live_before(i));
+Mem Lowering::check_by_base(const Instruction& i, Access access, unsigned size, int base, std::int32_t disp) {
     if (disp == 0)
         as_.mov(scratch0, base);
     else
         as_.lea(scratch0, Mem{.base = base, .disp = disp});
-    check(i, access, size);
-    return Mem{.base = scratch0, .index = scratch1};
+    check(i, access, size, Checked::Distance);
+    return Mem{.base = base, .index = scratch1, .disp = disp};
+}
+
+Mem Lowering::reach(const Instruction& i, Access access, unsigned size, int base, std::int32_t disp) {
+    if (i.group >= 0) return reach_in_group(i, base, disp);
+    save_flags(live_before(i));
+    return check_by_base(i, access, size, base, disp);
 }
 
 }  // namespace undercroft::translate

@@ -14,7 +14,7 @@ void Lowering::store_imm_at(Mem to, std::uint64_t value) {
         as_.store_imm(to, static_cast<std::int32_t>(value));
         return;
     }
-    distance_in_scratch1_ = -1;
+    take_scratch1();
     as_.lea(scratch0, to);
     as_.mov_imm(scratch1, value);
     as_.store(Mem{.base = scratch0}, scratch1);
@@ -42,6 +42,26 @@ void Lowering::load_register_from(int reg, Mem from) {
     }
 }
 
+// What a push, pop, call or return does to rsp is left to the next instruction, which may do the same: no
+// check comes in between.
+bool Lowering::moves_stack_only(const Instruction& i) {
+    if (i.group < 0 || i.leads_group) return false;
+    switch (i.kind) {
+        case Kind::Push:
+        case Kind::Pop:
+            return i.operand[0].type != ZYDIS_OPERAND_TYPE_REGISTER ||
+                   gpr_number(i.operand[0].reg.value) != rsp;
+        case Kind::CallDirect:
+        case Kind::Return: return true;
+        default: return false;
+    }
+}
+
+void Lowering::settle_stack() {
+    if (stack_behind_ != 0) as_.lea(rsp, Mem{.base = rsp, .disp = stack_behind_});
+    stack_behind_ = 0;
+}
+
 // The 8-byte value of a register or memory operand, into EngineFrame::operand. Flags must be saved.
 void Lowering::load_operand_to_frame(const Instruction& i, const ZydisDecodedOperand& operand) {
     if (operand.type == ZYDIS_OPERAND_TYPE_MEMORY) {
@@ -65,7 +85,7 @@ void Lowering::push(const Instruction& i) {
         save_flags(live_before(i));
         load_operand_to_frame(i, operand);
     }
-    Mem to = reach(i, Access::Write, 8, rsp, -8);
+    Mem to = reach(i, Access::Write, 8, rsp, stack_behind_ - 8);
     if (from_memory) {
         as_.lea(scratch0, to);
         as_.load(scratch1, operand_field);
@@ -75,13 +95,13 @@ void Lowering::push(const Instruction& i) {
     } else {
         store_register_at(to, gpr_number(operand.reg.value));
     }
-    as_.lea(rsp, Mem{.base = rsp, .disp = -8});
+    stack_behind_ -= 8;
 }
 
 void Lowering::pop(const Instruction& i) {
     int reg = gpr_number(i.operand[0].reg.value);
-    load_register_from(reg, reach(i, Access::Read, 8, rsp, 0));
-    if (reg != rsp) as_.lea(rsp, Mem{.base = rsp, .disp = 8});
+    load_register_from(reg, reach(i, Access::Read, 8, rsp, stack_behind_));
+    if (reg != rsp) stack_behind_ += 8;
 }
 
 void Lowering::leave(const Instruction& i) {
@@ -92,8 +112,9 @@ void Lowering::leave(const Instruction& i) {
 }
 
 void Lowering::push_return_address(const Instruction& i) {
-    store_imm_at(reach(i, Access::Write, 8, rsp, -8), i.next_rip());
-    as_.lea(rsp, Mem{.base = rsp, .disp = -8});
+    store_imm_at(reach(i, Access::Write, 8, rsp, stack_behind_ - 8), i.next_rip());
+    stack_behind_ -= 8;
+    settle_stack();
 }
 
 std::int32_t Lowering::popped_by(const Instruction& i) {
@@ -105,8 +126,9 @@ std::int32_t Lowering::popped_by(const Instruction& i) {
 
 void Lowering::return_near(const Instruction& i) {
     save_flags(every_flag);
-    as_.load(scratch0, reach(i, Access::Read, 8, rsp, 0));
-    as_.lea(rsp, Mem{.base = rsp, .disp = popped_by(i)});
+    as_.load(scratch0, reach(i, Access::Read, 8, rsp, stack_behind_));
+    stack_behind_ += popped_by(i);
+    settle_stack();
     if (i.follow == Follow::Nothing)
         go_indirect(i, popped_by(i));
     else

@@ -9,11 +9,11 @@ constexpr Mem kernel_gs_base = vcpu_field(offsetof(Vcpu, kernel_gs_base));
 }  // namespace
 
 void Lowering::hand_over(Site* site, HostCode thunk) {
+    take_scratch1();
     as_.lea_rip(scratch1, reinterpret_cast<HostCode>(static_cast<Callback*>(site)));
     as_.jmp(thunk);
     site->resume = as_.here();
     clobber_flags();
-    distance_in_scratch1_ = -1;
 }
 
 void Lowering::callback(const Instruction& i, CallbackFunction function, unsigned size, unsigned detail) {
@@ -24,13 +24,13 @@ void Lowering::callback(const Instruction& i, CallbackFunction function, unsigne
 // The block ends after the next instruction, with a poll: the interrupt shadow is exactly that instruction.
 void Lowering::sti(const Instruction& i) {
     save_flags(live_before(i));
+    take_scratch1();
     as_.store8_imm(frame_interrupt_flag, 1);
     as_.cmp8_imm(frame_pending_interrupt, 0);
     Site* site = new_site(i, interrupt_window, 0, Access::Read, 0);
     cold_.push_back({.jumps = {as_.address(as_.jcc(Condition::NE))}, .record = site});
     site->resume = as_.here();
     clobber_flags();
-    distance_in_scratch1_ = -1;
 }
 
 // AC selects the access mode, which is baked into the code: the next instruction is in a block of the other
@@ -45,7 +45,7 @@ void Lowering::stac_clac(const Instruction& i, const Edges& edges) {
 }
 
 void Lowering::swap_gs() {
-    distance_in_scratch1_ = -1;
+    take_scratch1();
     as_.load(scratch0, segment_base(SegmentName::GS));
     as_.load(scratch1, kernel_gs_base);
     as_.store(segment_base(SegmentName::GS), scratch1);

@@ -41,7 +41,7 @@ void Lowering::follow_conditional(const Instruction& i) {
 
 // The return address is in scratch0, all flags are in the frame.
 void Lowering::follow_return(const Instruction& i) {
-    if (!Assembler::fits_int32(i.predicted)) distance_in_scratch1_ = -1;
+    if (!Assembler::fits_int32(i.predicted)) take_scratch1();
     as_.cmp_constant(scratch0, i.predicted, scratch1);
     clobber_flags();
     HostCode jump = as_.address(as_.jcc(Condition::NE));
@@ -54,7 +54,7 @@ void Lowering::side_exits() {
         CHECK(as_.has_room(), "the code cache was to be emptied before this block");
         const Instruction& i = *exit.branch;
         memory_.patch_jump(exit.jump, as_.here());
-        distance_in_scratch1_ = -1;
+        unsaved_group_ = distance_in_scratch1_ = -1;
         in_frame_ = exit.in_frame;
         went_back_ = exit.went_back;
         in_host_ = i.kind != Kind::Return;

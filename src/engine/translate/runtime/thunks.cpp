@@ -10,6 +10,7 @@ namespace {
 
 constexpr int r11 = scratch1;
 constexpr int rdx = 2;
+constexpr int rbx = 3;
 constexpr int rsi = 6;
 constexpr int rdi = 7;
 // Do helpers use vector registers in this build? See sources.cmake.
@@ -84,8 +85,9 @@ HostCode emit_leave(Assembler& as) {
 }
 
 enum class Callee : std::uint8_t { GeneralRegistersOnly, Any };
+enum class Gives : std::uint8_t { R10, Distance };
 
-HostCode emit_call(Assembler& as, Callee callee) {
+HostCode emit_call(Assembler& as, Callee callee, Gives gives) {
     HostCode call = as.here();
     save_guest(as);
     if (callee == Callee::Any)
@@ -96,12 +98,14 @@ HostCode emit_call(Assembler& as, Callee callee) {
     as.load(rdi, engine_field(offsetof(EngineFrame, vcpu)));
     as.mov(rsi, r11);
     as.mov(rdx, scratch0);
+    if (gives == Gives::Distance) as.mov(rbx, scratch0);
     as.call(Mem{.base = r11});
     as.store(engine_field(offsetof(EngineFrame, resume)), rax);
-    as.mov(scratch0, rdx);
+    if (gives == Gives::Distance) as.alu(Alu::Sub, rdx, rbx);
+    as.mov(gives == Gives::Distance ? r11 : scratch0, rdx);
     if (save_vectors || callee == Callee::Any) vector_state(as, VectorState::Restore);
     load_guest(as);
-    as.mov_imm(r11, 0);
+    if (gives == Gives::R10) as.mov_imm(r11, 0);
     as.jmp(engine_field(offsetof(EngineFrame, resume)));
     return call;
 }
@@ -115,9 +119,11 @@ Thunks make_thunks(CodeMemory& memory, ThunkRecords& records) {
     as.align(32);
     thunks.leave = emit_leave(as);
     as.align(32);
-    thunks.call = emit_call(as, Callee::GeneralRegistersOnly);
+    thunks.call = emit_call(as, Callee::GeneralRegistersOnly, Gives::R10);
     as.align(32);
-    thunks.call_outside = emit_call(as, Callee::Any);
+    thunks.call_for_distance = emit_call(as, Callee::GeneralRegistersOnly, Gives::Distance);
+    as.align(32);
+    thunks.call_outside = emit_call(as, Callee::Any, Gives::R10);
     as.align(32);
     thunks.indirect_miss = as.here();
     as.mov_imm(r11, reinterpret_cast<std::uintptr_t>(&records.indirect_miss));

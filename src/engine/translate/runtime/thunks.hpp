@@ -17,7 +17,10 @@ struct Thunks {
     // r11 = Callback*, r10 = argument: saves the guest's general registers, calls the function on the host's
     // stack, reloads them and goes where it said.
     HostCode call = nullptr;
-    // The same for functions that reach devices: the vector state is in the vCPU meanwhile.
+    // The same for a missed access that wants its distance: r10 is the guest address, and afterwards r11 the
+    // host address that the function gave minus it.
+    HostCode call_for_distance = nullptr;
+    // As `call`, for functions that reach devices: the vector state is in the vCPU meanwhile.
     HostCode call_outside = nullptr;
     // Where a callback goes to leave for the run loop: guest registers are in the vCPU already.
     HostCode leave = nullptr;
