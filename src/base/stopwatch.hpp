@@ -12,7 +12,8 @@ public:
     explicit Stopwatch(std::uint64_t& ticks) : ticks_{ticks}, begin_{__builtin_ia32_rdtsc()} {}
     Stopwatch(const Stopwatch&) = delete;
     Stopwatch& operator=(const Stopwatch&) = delete;
-    ~Stopwatch() { ticks_ += __builtin_ia32_rdtsc() - begin_; }
+    std::uint64_t elapsed() const { return __builtin_ia32_rdtsc() - begin_; }
+    ~Stopwatch() { ticks_ += elapsed(); }
 
 private:
     std::uint64_t& ticks_;

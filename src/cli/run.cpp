@@ -4,6 +4,7 @@
 #include "base/log.hpp"
 #include "cli/command_line.hpp"
 #include "cli/statistics_output.hpp"
+#include "cli/trace_output.hpp"
 #include "engine/translate/runtime/perf_map.hpp"
 #include "machine/memory_size.hpp"
 #include "machine/signals.hpp"
@@ -153,6 +154,20 @@ std::vector<const CLI::Option*> add_machine_options(CLI::App& verb, RunArguments
     return added;
 }
 
+void add_trace_options(CLI::App& verb, RunArguments& arguments) {
+    verb.add_option("--trace", arguments.trace,
+                    "record the newest events of each vCPU and show them at the end: syscalls,\ntraps, "
+                    "interrupts, switches, tlb, devices, hypercalls, processes or all, with\ncommas; or B.3, "
+                    "B.4, B.6: that figure of the chapter, as it happened")
+        ->type_name("KINDS");
+    verb.add_option("--trace-format", arguments.trace_format,
+                    "table, json (lines), or perfetto (for ui.perfetto.dev)")
+        ->type_name("NAME")
+        ->capture_default_str();
+    verb.add_option("--trace-file", arguments.trace_file, "where to; without it, standard error")
+        ->type_name("PATH");
+}
+
 }  // namespace
 
 void add_run(CLI::App& app, RunArguments& arguments, std::function<void()> chosen) {
@@ -191,6 +206,7 @@ void add_run(CLI::App& app, RunArguments& arguments, std::function<void()> chose
         ->capture_default_str();
     verb->add_flag("--stats", arguments.statistics, "show figures on standard error at the end");
     verb->add_flag("--json", arguments.json, "show them as JSON");
+    add_trace_options(*verb, arguments);
     verb->add_flag("--perf-map", arguments.perf_map,
                    "write /tmp/perf-PID.map, by which perf knows the guest's code");
     verb->final_callback([&arguments, of_machine, chosen = std::move(chosen)] {
@@ -251,8 +267,12 @@ int run(const RunArguments& arguments) {
     if (arguments.perf_map) {
         if (auto opened = translate::PerfMap::open(); !opened) return refuse(opened.error().message);
     }
+    auto trace = TraceOutput::open(arguments);
+    if (!trace) return refuse(trace.error().message);
+    for (TenantOptions& machine : options->machines) machine.machine.trace = trace->kinds();
     auto report = run_machines(*std::move(options));
     if (!report) return refuse(report.error().message);
+    trace->write(report->machines);
     if (arguments.json) {
         print_json(stderr, report->machines);
     } else if (arguments.statistics) {

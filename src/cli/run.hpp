@@ -36,6 +36,9 @@ struct RunArguments {
     std::string swap_folder = "/var/tmp";
     std::string log = "warn";
     bool no_sharing = false;
+    std::string trace;
+    std::string trace_format = "table";
+    std::string trace_file;
     bool balloon = false;
     bool reboot = false;
     bool statistics = false;

@@ -7,6 +7,7 @@
 #include "cpu/checks.hpp"
 #include "cpu/environment.hpp"
 #include "cpu/instructions.hpp"
+#include "trace/ring.hpp"
 
 namespace undercroft {
 namespace {
@@ -51,6 +52,8 @@ bool write_cr0(Vcpu& vcpu, std::uint64_t value, Trap& trap) noexcept {
 
 bool write_cr3(Vcpu& vcpu, std::uint64_t value, Trap& trap) noexcept {
     if (vcpu.long_mode() && value >> physical_address_bits != 0) return raise(trap, Vector::GP, 0);
+    if (vcpu.trace != nullptr) [[unlikely]]
+        vcpu.trace->record(TraceKind::AddressSpace, {.value = value});
     vcpu.paging.cr3 = value;
     vcpu.mmu->flush_non_global();
     return true;

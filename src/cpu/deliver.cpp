@@ -5,6 +5,7 @@
 #include "cpu/deliver.hpp"
 
 #include "cpu/gate_delivery.hpp"
+#include "trace/ring.hpp"
 
 namespace undercroft {
 namespace {
@@ -68,16 +69,29 @@ bool attempt(Vcpu& vcpu, const Trap& trap, Trap& fault) noexcept {
     } while (!attempt(vcpu, first, second));
 }
 
+[[gnu::cold, gnu::noinline]] TraceEvent* record(const Vcpu& vcpu, const Trap& trap) noexcept {
+    bool external = trap.kind == TrapKind::ExternalInterrupt;
+    return vcpu.trace->record(external ? TraceKind::Interrupt : TraceKind::Trap,
+                              {.address = trap.address,
+                               .value = trap.error_code,
+                               .detail = static_cast<std::uint8_t>(trap.vector)});
+}
+
 }  // namespace
 
 void deliver(Vcpu& vcpu, const Trap& trap) noexcept {
     Trap fault;
+    TraceEvent* event = nullptr;
+    if (vcpu.trace != nullptr) [[unlikely]]
+        event = record(vcpu, trap);
     vcpu.traps.count(trap);
     note_cause(vcpu, trap);
     if (!attempt(vcpu, trap, fault)) [[unlikely]] {
         escalate(vcpu, trap, fault);
         if (vcpu.activity == Activity::Shutdown) return;
     }
+    if (event != nullptr) [[unlikely]]
+        event->target = vcpu.rip;
     vcpu.interrupt_shadow = 0;
     vcpu.activity = Activity::Running;
 }

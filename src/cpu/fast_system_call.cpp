@@ -12,6 +12,7 @@
 #include "cpu/cpuid.hpp"
 #include "cpu/flat_segments.hpp"
 #include "cpu/instructions.hpp"
+#include "trace/ring.hpp"
 
 namespace undercroft {
 namespace {
@@ -30,6 +31,10 @@ bool syscall(Vcpu& vcpu, std::uint64_t next_rip, Trap& trap) noexcept {
     bool from_64bit = vcpu.code_64bit();
     if (!from_64bit && !vcpu.cpuid->is_amd()) return raise(trap, Vector::UD);
     ++vcpu.traps.system_call;
+    if (vcpu.trace != nullptr) [[unlikely]]
+        vcpu.trace->record(TraceKind::SystemCall, {.address = next_rip,
+                                                   .value = vcpu.reg(Gpr::Rax),
+                                                   .target = from_64bit ? vcpu.lstar : vcpu.cstar});
     std::uint64_t flags = vcpu.rflags() & ~RFLAGS::RF;
     vcpu.reg(Gpr::Rcx) = next_rip;
     vcpu.reg(Gpr::R11) = flags;
@@ -46,6 +51,8 @@ bool sysret(Vcpu& vcpu, OperandSize size, Trap& trap) noexcept {
     bool to_64bit = size == OperandSize::Qword;
     std::uint64_t rcx = vcpu.reg(Gpr::Rcx);
     if (to_64bit && !is_canonical(rcx) && !vcpu.cpuid->is_amd()) return raise(trap, Vector::GP, 0);
+    if (vcpu.trace != nullptr) [[unlikely]]
+        vcpu.trace->record(TraceKind::SystemReturn, {.target = to_64bit ? rcx : rcx & 0xffffffff});
     vcpu.rip = to_64bit ? rcx : rcx & 0xffffffff;
     constexpr std::uint64_t restored = 0x3c7fd7;  // all but RF, VM and the reserved
     vcpu.set_rflags(vcpu.reg(Gpr::R11) & restored);

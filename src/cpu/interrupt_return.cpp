@@ -6,6 +6,7 @@
 // #GP(0), too).
 #include "cpu/instructions.hpp"
 #include "cpu/return_segments.hpp"
+#include "trace/ring.hpp"
 
 namespace undercroft {
 namespace {
@@ -73,6 +74,8 @@ bool iret(Vcpu& vcpu, OperandSize size, Trap& trap) noexcept {
     if (!check_target(vcpu, target.code, target.rip, trap)) return false;
     if (!mark_return_segments(vcpu, target, count == 5, trap)) return false;
 
+    if (vcpu.trace != nullptr) [[unlikely]]
+        vcpu.trace->record(TraceKind::InterruptReturn, {.target = target.rip, .detail = target.cpl()});
     restore_flags(vcpu, items[2], size);
     vcpu.rip = target.rip;
     vcpu.seg(SegmentName::CS) = target.code;

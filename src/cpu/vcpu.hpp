@@ -25,6 +25,7 @@
 namespace undercroft {
 
 class Environment;
+class TraceRing;
 
 // Reasons to look up from translated code.
 namespace Attention {
@@ -113,6 +114,7 @@ struct alignas(4096) Vcpu {
     alignas(4096) std::array<std::byte, engine_area_size> engine_area{};
 
     TrapCounts traps;
+    TraceRing* trace = nullptr;  // where traps and returns are recorded; null: nowhere
 
     // What INIT and start-up IPIs ask for, see request_init(). Others write it, the owner takes it.
     std::atomic<std::uint32_t> start_requests{0};

@@ -4,6 +4,7 @@
 #include "base/stopwatch.hpp"
 #include "cpu/vcpu.hpp"
 #include "device/kvmclock.hpp"
+#include "trace/ring.hpp"
 
 #include <algorithm>
 #include <mutex>
@@ -38,8 +39,13 @@ std::uint32_t version_at(Mmu& mmu, GuestPhysical address) {
 std::uint64_t MachineEnvironment::read_port(std::uint16_t port, unsigned size) noexcept {
     Stopwatch stopwatch{statistics_.ticks};
     count(statistics_.port_reads);
-    std::lock_guard lock{board_.lock()};
-    return board_.read_port(vcpu_.index, port, size);
+    std::uint64_t value = 0;
+    {
+        std::lock_guard lock{board_.lock()};
+        value = board_.read_port(vcpu_.index, port, size);
+    }
+    record(TraceKind::DeviceRead, DeviceSpace::Port, port, value, stopwatch);
+    return value;
 }
 
 void MachineEnvironment::write_port(std::uint16_t port, unsigned size, std::uint64_t value) noexcept {
@@ -49,6 +55,7 @@ void MachineEnvironment::write_port(std::uint16_t port, unsigned size, std::uint
         std::lock_guard lock{board_.lock()};
         board_.write_port(vcpu_.index, port, size, value);
     }
+    record(TraceKind::DeviceWrite, DeviceSpace::Port, port, value, stopwatch);
     output_.settle();
     if (output_.is_full()) vcpu_.request(Attention::Preempt);
 }
@@ -56,23 +63,54 @@ void MachineEnvironment::write_port(std::uint16_t port, unsigned size, std::uint
 std::uint64_t MachineEnvironment::read_device(GuestPhysical address, unsigned size) noexcept {
     Stopwatch stopwatch{statistics_.ticks};
     count(statistics_.memory_reads);
-    std::lock_guard lock{board_.lock()};
-    return board_.read_memory(vcpu_.index, address.value(), size);
+    std::uint64_t value = 0;
+    {
+        std::lock_guard lock{board_.lock()};
+        value = board_.read_memory(vcpu_.index, address.value(), size);
+    }
+    record(TraceKind::DeviceRead, DeviceSpace::Memory, address.value(), value, stopwatch);
+    return value;
 }
 
 void MachineEnvironment::write_device(GuestPhysical address, unsigned size, std::uint64_t value) noexcept {
     Stopwatch stopwatch{statistics_.ticks};
     count(statistics_.memory_writes);
-    std::lock_guard lock{board_.lock()};
-    board_.write_memory(vcpu_.index, address.value(), size, value);
+    {
+        std::lock_guard lock{board_.lock()};
+        board_.write_memory(vcpu_.index, address.value(), size, value);
+    }
+    record(TraceKind::DeviceWrite, DeviceSpace::Memory, address.value(), value, stopwatch);
 }
 
 LocalApic& MachineEnvironment::local_apic() { return board_.local_apic(vcpu_.index); }
 
-// The local APIC's clock is the host's TSC; the guest speaks of its own.
+void MachineEnvironment::record(TraceKind kind, DeviceSpace space, std::uint64_t address, std::uint64_t value,
+                                const Stopwatch& stopwatch) noexcept {
+    if (vcpu_.trace == nullptr) return;
+    vcpu_.trace->record(kind, {.address = address,
+                               .value = value,
+                               .target = stopwatch.elapsed(),
+                               .detail = static_cast<std::uint8_t>(space)});
+}
+
 std::optional<std::uint64_t> MachineEnvironment::read_msr(Vcpu& vcpu, std::uint32_t index) noexcept {
     Stopwatch stopwatch{statistics_.ticks};
     count(statistics_.msr_accesses);
+    auto value = read_device_msr(vcpu, index);
+    record(TraceKind::DeviceRead, DeviceSpace::Msr, index, value.value_or(0), stopwatch);
+    return value;
+}
+
+bool MachineEnvironment::write_msr(Vcpu& vcpu, std::uint32_t index, std::uint64_t value) noexcept {
+    Stopwatch stopwatch{statistics_.ticks};
+    count(statistics_.msr_accesses);
+    bool known = write_device_msr(vcpu, index, value);
+    record(TraceKind::DeviceWrite, DeviceSpace::Msr, index, value, stopwatch);
+    return known;
+}
+
+// The local APIC's clock is the host's TSC; the guest speaks of its own.
+std::optional<std::uint64_t> MachineEnvironment::read_device_msr(Vcpu& vcpu, std::uint32_t index) {
     if (is_local_apic(index)) {
         std::lock_guard lock{board_.lock()};
         auto value = local_apic().read_msr(index);
@@ -93,9 +131,7 @@ bool MachineEnvironment::write_local_apic(Vcpu& vcpu, std::uint32_t index, std::
     return local_apic().write_msr(index, value);
 }
 
-bool MachineEnvironment::write_msr(Vcpu& vcpu, std::uint32_t index, std::uint64_t value) noexcept {
-    Stopwatch stopwatch{statistics_.ticks};
-    count(statistics_.msr_accesses);
+bool MachineEnvironment::write_device_msr(Vcpu& vcpu, std::uint32_t index, std::uint64_t value) {
     if (is_local_apic(index)) return write_local_apic(vcpu, index, value);
     if (Msr{index} == Msr::KVM_SYSTEM_TIME_NEW) {
         kvm_system_time_ = value;

@@ -8,9 +8,11 @@
 
 #include "base/clock.hpp"
 #include "base/log.hpp"
+#include "base/stopwatch.hpp"
 #include "cpu/environment.hpp"
 #include "machine/board.hpp"
 #include "machine/console_output.hpp"
+#include "trace/event.hpp"
 
 #include <atomic>
 #include <cstdint>
@@ -65,6 +67,10 @@ private:
         ++accesses_of_kind;
         accesses_.store(accesses() + 1, std::memory_order_relaxed);
     }
+    void record(TraceKind kind, DeviceSpace space, std::uint64_t address, std::uint64_t value,
+                const Stopwatch& stopwatch) noexcept;
+    std::optional<std::uint64_t> read_device_msr(Vcpu& vcpu, std::uint32_t index);
+    bool write_device_msr(Vcpu& vcpu, std::uint32_t index, std::uint64_t value);
     bool write_local_apic(Vcpu& vcpu, std::uint32_t index, std::uint64_t value);
     std::uint64_t system_ns() const { return clock_.to_ns(clock_.ticks() - shared_.start_ticks); }
     LocalApic& local_apic();

@@ -9,6 +9,7 @@
 #include "disk/open_disk.hpp"
 #include "memory/guest_memory.hpp"
 #include "schedule/task.hpp"
+#include "trace/kinds.hpp"
 
 #include <chrono>
 #include <cstdint>
@@ -38,6 +39,7 @@ struct MachineConfig {
     bool balloon = false;
     EngineChoice engine;
     ShareOptions share;
+    TraceKinds trace;                 // what is recorded while it runs
     std::shared_ptr<FramePool> pool;  // of machine frames; null: one of its own
 };
 

@@ -29,6 +29,7 @@ Result<std::unique_ptr<Machine>> Machine::create(GuestImage image, const EngineC
                                   .cpuid = machine->cpuid_,
                                   .shared = machine->shared_,
                                   .scheduler = ground.scheduler,
+                                  .trace = ground.trace,
                                   .has_ended = [it = machine.get()](unsigned n) { return it->has_ended(n); },
                                   .failed = [it = machine.get()](Exit exit) { it->failed(exit); }};
     for (unsigned n = 0; n < processors; ++n) {

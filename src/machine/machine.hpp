@@ -22,6 +22,7 @@
 #include "memory/memory_keepers.hpp"
 #include "mmu/code_exchange.hpp"
 #include "schedule/scheduler.hpp"
+#include "trace/trace.hpp"
 #include "virtio/balloon.hpp"
 #include "virtio/block.hpp"
 
@@ -51,6 +52,7 @@ public:
         Scheduler& scheduler;
         MemoryKeepers keepers{};  // of its memory, while it runs
         bool balloon = false;     // the machine has one
+        TraceKinds trace{};       // what is recorded
     };
 
     // Its log lines name the caller's LogSubject.
@@ -88,6 +90,8 @@ public:
     // After the end.
     Outcome outcome() const { return outcome_.value_or(Outcome::Stopped); }
     Statistics statistics() const;
+    // What its vCPUs recorded, as traces of a machine of this name.
+    std::vector<Trace> traces(const std::string& name) const;
     std::string engine_failure() const;  // of Outcome::EnginesDiffer
 
 private:

@@ -171,4 +171,13 @@ Statistics Machine::statistics() const {
     return all;
 }
 
+std::vector<Trace> Machine::traces(const std::string& name) const {
+    std::vector<Trace> all;
+    for (unsigned n = 0; n < processors(); ++n) {
+        const TraceRing* ring = processors_[n]->trace();
+        if (ring != nullptr) all.push_back({name, n, clock_.hz(), ring->dropped(), ring->events()});
+    }
+    return all;
+}
+
 }  // namespace undercroft

@@ -42,6 +42,12 @@ VirtualProcessor::VirtualProcessor(unsigned index, const Parts& parts, Alarm ala
     vcpu_->environment = &environment_;
     vcpu_->cpuid = &parts.cpuid;
     mmu_.flush_all();
+    if (!parts.trace.none()) {
+        trace_ = std::make_unique<TraceRing>(parts.trace,
+                                             TraceRing::Source{vcpu_->rip, vcpu_->paging.cr3, vcpu_->cpl});
+        vcpu_->trace = trace_.get();
+        mmu_.set_trace(trace_.get());
+    }
     if (index == 0) return;  // the boot processor starts as the loader says
     reset(*vcpu_);
     vcpu_->activity = Activity::WaitForSipi;
@@ -62,8 +68,24 @@ Exit VirtualProcessor::execute() {
     return exit;
 }
 
+void VirtualProcessor::record_turn(TraceKind kind, TurnEnd end) noexcept {
+    if (trace_ == nullptr) return;
+    constexpr unsigned number_bits = 0xfff;  // Linux: the node's number is above
+    unsigned auxiliary = 0;
+    __builtin_ia32_rdtscp(&auxiliary);
+    trace_->record(kind, {.value = auxiliary & number_bits, .detail = static_cast<std::uint8_t>(end)});
+}
+
 TurnResult VirtualProcessor::run() {
     LogSubject subject{log_subject_};
+    record_turn(TraceKind::TurnBegin, {});
+    TurnResult result = take_turn();
+    // After the last one the trace is being read.
+    if (result.end != TurnEnd::Ended) record_turn(TraceKind::TurnEnd, result.end);
+    return result;
+}
+
+TurnResult VirtualProcessor::take_turn() {
     if (!begin_turn()) return {TurnEnd::Waits};
     for (;;) {
         Exit exit = execute();

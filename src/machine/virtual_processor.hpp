@@ -24,6 +24,7 @@
 #include "mmu/code_pages.hpp"
 #include "mmu/mmu.hpp"
 #include "schedule/scheduler.hpp"
+#include "trace/ring.hpp"
 
 #include <atomic>
 #include <chrono>
@@ -47,6 +48,7 @@ public:
         const CpuidTable& cpuid;
         MachineEnvironment::Shared& shared;
         Scheduler& scheduler;
+        TraceKinds trace;
         // By the thread that executes, without the board's lock: the vCPU was asked to stop; has the guest
         // ended?
         std::function<bool(unsigned index)> has_ended;
@@ -116,8 +118,11 @@ public:
     const MmuStatistics& mmu_statistics() const { return mmu_.statistics(); }
     const MachineEnvironment::Statistics& device_statistics() const { return environment_.statistics(); }
     const TrapCounts& traps() const { return vcpu_->traps; }
+    const TraceRing* trace() const { return trace_.get(); }  // null: none is kept
 
 private:
+    TurnResult take_turn();
+    void record_turn(TraceKind kind, TurnEnd end) noexcept;
     Exit execute();
     bool begin_turn();
     TurnResult wait_for_work();
@@ -141,6 +146,7 @@ private:
     bool console_full_ = false;
     MachineEnvironment environment_;
     Mmu mmu_;
+    std::unique_ptr<TraceRing> trace_;
     std::unique_ptr<Engine> engine_;
 
     std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();

@@ -28,6 +28,8 @@ bool Mmu::translate(GuestVirtual address, Access access, AccessMode mode, Transl
 
 bool Mmu::translate_missed(GuestVirtual address, Access access, AccessMode mode, Translation& out,
                            Trap& trap) noexcept {
+    if (trace_ != nullptr) [[unlikely]]
+        return translate_traced(address, access, mode, out, trap);
     Mapping mapping;
     if (!look_up(address, access, mode, mapping, trap)) return false;
     finish(address, access, mode, mapping, out);

@@ -32,6 +32,8 @@
 
 namespace undercroft {
 
+class TraceRing;
+
 // What lies behind guest-physical addresses that are not RAM.
 class DeviceMemory {
 public:
@@ -155,6 +157,8 @@ public:
     bool may_grant_write(std::uint64_t pfn) const noexcept override;
 
     void set_flush_observer(FlushObserver* observer) noexcept { flush_observer_ = observer; }
+    // Misses and fills are recorded there; null: nowhere.
+    void set_trace(TraceRing* trace) noexcept { trace_ = trace; }
     // A serialising instruction: others see its vCPU's writes before what comes behind it. Flushes do, too.
     void serialise() noexcept {
         if (code_pages_.is_shared()) full_fence();
@@ -171,6 +175,8 @@ private:
     // A translation that the software TLB does not have.
     bool translate_missed(GuestVirtual address, Access access, AccessMode mode, Translation& out,
                           Trap& trap) noexcept;
+    [[gnu::cold, gnu::noinline]] bool translate_traced(GuestVirtual address, Access access, AccessMode mode,
+                                                       Translation& out, Trap& trap) noexcept;
     // What the guest's tables say of a page, and where its own frame lies; null: it has none, or did not have
     // one, or is not RAM.
     struct Mapping {
@@ -209,6 +215,7 @@ private:
     ReadCounts reads_;
     PageWalk walk_;
     FlushObserver* flush_observer_ = nullptr;
+    TraceRing* trace_ = nullptr;
     MmuStatistics statistics_;
 };
 

@@ -7,6 +7,7 @@
 #include "machine/guest_image.hpp"
 #include "machine/machine.hpp"
 #include "machine/statistics.hpp"
+#include "trace/trace.hpp"
 
 #include <optional>
 #include <string>
@@ -30,6 +31,7 @@ struct TenantReport {
     std::optional<Error> console_failure;  // the machine was stopped because of it
     std::optional<Error> reboot_failure;   // it could not start again: its kernel is gone, for one
     Statistics statistics;
+    std::vector<Trace> traces;  // of its last boot, if something was to be recorded
 };
 
 struct MonitorReport {

@@ -143,7 +143,8 @@ Result<void> Tenant::run() {
                                     .clock = *clock_,
                                     .scheduler = *scheduler_,
                                     .keepers = keepers_,
-                                    .balloon = options_.machine.balloon});
+                                    .balloon = options_.machine.balloon,
+                                    .trace = options_.machine.trace});
     if (!machine) return machine.error();
     start_.figures.push_back({"until the guest ran", since_start(), "s"});
     machine_ = *std::move(machine);
@@ -182,6 +183,7 @@ void Tenant::end() {
     if (machine_) {
         report_.engine_failure = machine_->engine_failure();
         report_.statistics = machine_->statistics();
+        report_.traces = machine_->traces(name());
         last_figures_ = machine_->figures();
         machine_.reset();
     }

@@ -30,6 +30,7 @@ Onward access_missed(Vcpu& vcpu, Callback& record, std::uint64_t address) noexce
     }
     Translation translation;
     Trap trap;
+    vcpu.rip = site.rip;  // a trace says which instruction it was
     if (!vcpu.mmu->translate(GuestVirtual{address}, site.access, vcpu.access_mode(), translation, trap)) {
         // Only the single-step executor knows whether an operand of 16 or 32 bytes has to be aligned: #GP
         // comes before #PF then.
@@ -46,6 +47,7 @@ Onward range_missed(Vcpu& vcpu, Callback& record, std::uint64_t address) noexcep
     Translation translation;
     Trap trap;
     bool reads_first = site.detail != 0;
+    vcpu.rip = site.rip;  // a trace says which instruction it was
     Access access = reads_first ? Access::Read : site.access;
     bool plain = (address & 0xfff) + site.size <= page_size &&
                  vcpu.mmu->translate(GuestVirtual{address}, access, vcpu.access_mode(), translation, trap) &&
