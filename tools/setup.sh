@@ -15,7 +15,7 @@ PROGRAM=${0##*/}
 # What building and booting needs.
 # shellcheck disable=SC2034  # used by those who source this
 PACKAGES=(g++ cmake ninja-build libzydis-dev libzycore-dev libcli11-dev libfmt-dev libgtest-dev
-    libgmock-dev libtomlplusplus-dev liblzma-dev liblz4-dev libzstd-dev zlib1g-dev nlohmann-json3-dev cpio kmod
+    libgmock-dev libtomlplusplus-dev liblzma-dev liblz4-dev libzstd-dev zlib1g-dev nlohmann-json3-dev libslirp-dev cpio kmod
     xz-utils)
 # What the tests need besides.
 # shellcheck disable=SC2034

@@ -141,6 +141,19 @@ TEST_F(BadInput, Disks) {
     expect_refused("run --kernel x" + many, "17 disks: at most 16");
 }
 
+TEST_F(BadInput, Networks) {
+    expect_refused("run --kernel x --net wifi", "network 'wifi': not one of user, tap:NAME, switch:NAME");
+    expect_refused("run --kernel x --port 8080:80", "port '8080:80': there is no network of the kind 'user'");
+    expect_refused("run --kernel x --net --port 80", "port '80': not HOST-PORT:GUEST-PORT");
+    expect_refused("run --kernel x --net --engine lockstep",
+                   "engine lockstep cannot follow what networks write to memory");
+    expect_refused("run --kernel x --net tap:an-interface-of-too-long-a-name",
+                   "network 'tap:an-interface-of-too-long-a-name': not the name of an interface");
+    std::string many;
+    for (unsigned n = 0; n < 17; ++n) many += " --net switch:lan";
+    expect_refused("run --kernel x" + many, "17 devices: at most 16 disks, networks and balloons together");
+}
+
 TEST_F(BadInput, ARefusedRunLeavesNoConsoleBehind) {
     std::string kernel = file("text", "no kernel");
     expect_refused("run --kernel " + kernel + " --console file:" + (folder / "log").string(), "text'");

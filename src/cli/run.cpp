@@ -26,6 +26,7 @@ Examples:
   undercroft run --kernel vmlinuz --initrd initramfs.cpio
   undercroft run --kernel vmlinuz --initrd initramfs.cpio --memory 4G --append 'quiet loglevel=3'
   undercroft run --kernel vmlinuz --initrd initramfs.cpio --disk root.img --disk tools.img,ro
+  undercroft run --kernel vmlinuz --initrd initramfs.cpio --net user --port 8080:80
   undercroft run --kernel vmlinuz --console unix:/tmp/console --stats
   undercroft run web.toml database.toml
 
@@ -85,6 +86,12 @@ Result<TenantOptions> machine_of(const RunArguments& arguments) {
         if (!disk) return disk.error();
         options.machine.disks.push_back(*std::move(disk));
     }
+    for (const std::string& text : arguments.networks) {
+        auto network = network_named(text.empty() ? "user" : text);
+        if (!network) return network.error();
+        options.machine.networks.push_back(*std::move(network));
+    }
+    if (auto added = add_ports(arguments.ports, options.machine); !added) return added.error();
     options.name = *std::move(name);
     options.machine.engine = *engine;
     if (*engine == EngineKind::Lockstep) options.machine.engine.lockstep_every = arguments.lockstep_every;
@@ -126,6 +133,19 @@ std::vector<const CLI::Option*> add_machine_options(CLI::App& verb, RunArguments
                     "',ro' forbids writing; ',overlay=CHANGES.qcow2'\nkeeps what the guest writes there, "
                     "',overlay=discard' forgets it at the end.\nMay be given again for more")
         ->type_name("FILE[,ro][,format=raw|qcow2][,overlay=FILE|discard]")
+        ->allow_extra_args(false);
+    verb.add_option("--net", arguments.networks,
+                    "a network device (virtio): user (behind the host's sockets, the\ndefault kind), "
+                    "tap:NAME (an interface of the host's) or switch:NAME\n(with other machines of this "
+                    "process); see docs/network.md.\nMay be given again for more")
+        ->type_name("KIND")
+        ->expected(0, 1)
+        ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+        ->allow_extra_args(false);
+    verb.add_option("--port", arguments.ports,
+                    "passes a port of the host's on to the guest's, with --net user.\nMay be given again for "
+                    "more")
+        ->type_name("[udp:][ADDRESS:]HOST:GUEST")
         ->allow_extra_args(false);
     verb.add_option("--engine", arguments.engine,
                     "how guest code runs: translate, step (one instruction at a\ntime, slow), or lockstep "

@@ -27,6 +27,8 @@ struct RunArguments {
     unsigned processors = 1;
     std::optional<unsigned> cap;
     std::vector<std::string> disks;  // FILE or FILE,ro
+    std::vector<std::string> networks;
+    std::vector<std::string> ports;
     std::string engine = "translate";
     std::uint64_t lockstep_every = 0;
     std::string console = "stdio";

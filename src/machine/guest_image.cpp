@@ -52,8 +52,7 @@ Result<GuestImage> load_guest(const MachineConfig& config) {
         .initrd = *std::move(initrd),
         .command_line = config.command_line,
         .ram = {},
-        .acpi = layout::acpi_config(config.processors,
-                                    static_cast<unsigned>(config.disks.size() + (config.balloon ? 1 : 0))),
+        .acpi = layout::acpi_config(config.processors, static_cast<unsigned>(config.virtio_devices())),
         .layout = layout::boot_structures};
     for (const MemoryRegion& region : regions) inputs.ram.push_back({region.start, region.size});
     auto image = boot::load(std::move(inputs));

@@ -8,6 +8,7 @@
 #include "boot/load.hpp"
 #include "disk/open_disk.hpp"
 #include "memory/guest_memory.hpp"
+#include "net/choice.hpp"
 #include "schedule/task.hpp"
 #include "trace/kinds.hpp"
 
@@ -35,8 +36,11 @@ struct MachineConfig {
     std::string command_line;                         // all of it
     std::uint64_t memory = std::uint64_t{512} << 20;  // bytes
     unsigned processors = 1;
-    std::vector<DiskChoice> disks;  // at most layout::virtio_slot_count, with the balloon
+    std::vector<DiskChoice> disks;
+    std::vector<NetChoice> networks;
     bool balloon = false;
+    // At most layout::virtio_slot_count.
+    std::size_t virtio_devices() const { return disks.size() + networks.size() + (balloon ? 1 : 0); }
     EngineChoice engine;
     ShareOptions share;
     TraceKinds trace;                 // what is recorded while it runs

@@ -41,7 +41,7 @@ Result<std::unique_ptr<Machine>> Machine::create(GuestImage image, const EngineC
         ground.scheduler.add(processor, machine->share_);
         ground.loop.watch(processor.alarm_fd(), [&processor] { processor.alarm_rang(); });
     }
-    machine->add_devices(ground);
+    if (auto added = machine->add_devices(ground); !added) return added.error();
     return machine;
 }
 
@@ -53,7 +53,7 @@ Machine::Machine(GuestImage image, unsigned processors, ShareOptions share, cons
       keepers_{ground.keepers},
       share_{share},
       memory_{std::move(image.memory)},
-      exchange_{processors > 1 || !ground.disks.empty() || ground.balloon
+      exchange_{processors > 1 || !ground.disks.empty() || !ground.networks.empty() || ground.balloon
                     ? std::make_unique<CodeExchange>(memory_->page_limit())
                     : nullptr},
       dma_memory_{*memory_,
@@ -69,7 +69,7 @@ Machine::Machine(GuestImage image, unsigned processors, ShareOptions share, cons
     });
 }
 
-void Machine::add_devices(const Ground& ground) {
+Result<void> Machine::add_devices(const Ground& ground) {
     unsigned slot = 0;
     for (const auto& disk : ground.disks) {
         disks_.push_back(std::make_unique<ServedDevice<VirtioBlock>>(
@@ -82,6 +82,13 @@ void Machine::add_devices(const Ground& ground) {
         balloon_ = std::make_unique<ServedDevice<VirtioBalloon>>(slot++, "balloon", dma_memory_, board_,
                                                                  pages, dma_memory_, board_.lock());
     }
+    for (const NetConnection& network : ground.networks) {
+        auto bell = Doorbell::create();
+        if (!bell) return bell.error();
+        networks_.push_back(
+            std::make_unique<NetDevice>(slot++, network, *std::move(bell), dma_memory_, board_));
+    }
+    return {};
 }
 
 Machine::~Machine() {

@@ -15,6 +15,7 @@
 #include "machine/event_loop.hpp"
 #include "machine/guest_image.hpp"
 #include "machine/machine_figures.hpp"
+#include "machine/net_device.hpp"
 #include "machine/served_device.hpp"
 #include "machine/statistics.hpp"
 #include "machine/virtual_processor.hpp"
@@ -42,10 +43,12 @@ enum class Outcome : std::uint8_t { PoweredOff, Reset, TripleFault, Stopped, Eng
 class Machine final : private MemoryTenant, private BalloonMemory {
 public:
     using Disks = std::vector<std::unique_ptr<Disk>>;
+    using Networks = std::vector<NetConnection>;
 
     // What it stands on. All of it outlives the machine.
     struct Ground {
         const Disks& disks;
+        const Networks& networks;
         Console& console;
         EventLoop& loop;
         const Clock& clock;
@@ -108,7 +111,7 @@ private:
         return std::chrono::nanoseconds{scheduler_.figures(share_).ran};
     }
 
-    void add_devices(const Ground& ground);  // each in the next virtio slot
+    Result<void> add_devices(const Ground& ground);  // each in the next virtio slot
     // Under the lock.
     bool has_balloon_driver() const { return balloon_ && balloon_->device().has_driver(); }
     void set_balloon_target();
@@ -135,6 +138,7 @@ private:
     // Their threads end before there are no vCPUs to interrupt.
     std::vector<std::unique_ptr<ServedDevice<VirtioBlock>>> disks_;
     std::unique_ptr<ServedDevice<VirtioBalloon>> balloon_;
+    std::vector<std::unique_ptr<NetDevice>> networks_;
     std::vector<std::uint64_t> given_up_;  // of the balloon's thread
     // Under the board's lock: pages for the balloon, as the user wants it, and for the pool's sake.
     std::uint64_t wanted_by_user_ = 0;

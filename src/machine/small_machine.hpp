@@ -48,9 +48,13 @@ public:
         fs::remove(kernel);
         CHECK(image, "the kernel is one");
         data_ = reinterpret_cast<std::uint64_t*>(image->memory->writable(GuestPhysical{data_address}));
-        auto made = Machine::create(
-            *std::move(image), engine, 1, share,
-            {.disks = disks_, .console = *console_, .loop = *loop_, .clock = clock_, .scheduler = scheduler});
+        auto made = Machine::create(*std::move(image), engine, 1, share,
+                                    {.disks = disks_,
+                                     .networks = networks_,
+                                     .console = *console_,
+                                     .loop = *loop_,
+                                     .clock = clock_,
+                                     .scheduler = scheduler});
         CHECK(made, "a machine");
         machine_ = *std::move(made);
     }
@@ -79,6 +83,7 @@ private:
     std::unique_ptr<Console> console_ = *Console::open("file:/dev/null", *loop_);
     HostClock clock_;
     Machine::Disks disks_;
+    Machine::Networks networks_;
     std::unique_ptr<Machine> machine_;
     std::atomic<bool> ended_{false};
     std::uint64_t* data_ = nullptr;

@@ -44,7 +44,7 @@ public:
 
     using Reason = std::optional<std::string>;  // nothing: all is well
     Reason take(std::string_view key, const toml::node& value);
-    Reason finish() const;
+    Reason finish();
     const TenantOptions& options() const { return options_; }
 
 private:
@@ -53,7 +53,7 @@ private:
         std::string_view name;
         Member member;
     };
-    static const std::array<Key, 14> keys;
+    static const std::array<Key, 16> keys;
 
     Reason wrong(std::string_view reason) const { return fmt::format("{}: {}", key_, reason); }
     Reason wrong_kind(const toml::node& node, std::string_view wanted) const {
@@ -90,7 +90,10 @@ private:
     Reason processors(const toml::node& node) {
         return number(node, processor_count, options_.machine.processors);
     }
+    Reason strings(const toml::node& node, std::vector<std::string>& to) const;
     Reason disks(const toml::node& node);
+    Reason networks(const toml::node& node);
+    Reason ports(const toml::node& node) { return strings(node, ports_); }
     Reason engine(const toml::node& node);
     Reason console(const toml::node& node);
     Reason log_file(const toml::node& node) { return path(node, options_.log_file); }
@@ -107,15 +110,18 @@ private:
     fs::path folder_;
     std::string_view key_;  // whose value is being looked at
     TenantOptions options_;
+    std::vector<std::string> ports_;
 };
 
-constexpr std::array<MachineFile::Key, 14> MachineFile::keys{{{"name", &MachineFile::name},
+constexpr std::array<MachineFile::Key, 16> MachineFile::keys{{{"name", &MachineFile::name},
                                                               {"kernel", &MachineFile::kernel},
                                                               {"initrd", &MachineFile::initrd},
                                                               {"append", &MachineFile::append},
                                                               {"memory", &MachineFile::memory},
                                                               {"cpus", &MachineFile::processors},
                                                               {"disks", &MachineFile::disks},
+                                                              {"net", &MachineFile::networks},
+                                                              {"ports", &MachineFile::ports},
                                                               {"engine", &MachineFile::engine},
                                                               {"console", &MachineFile::console},
                                                               {"log-file", &MachineFile::log_file},
@@ -138,9 +144,10 @@ MachineFile::Reason MachineFile::take(std::string_view key, const toml::node& va
     return fmt::format("unknown key '{}'", key);
 }
 
-MachineFile::Reason MachineFile::finish() const {
+MachineFile::Reason MachineFile::finish() {
     if (auto name = machine_name(options_.name); !name) return name.error().message;
     if (options_.machine.kernel.empty()) return "no kernel: name one with kernel = \"FILE\"";
+    if (auto added = add_ports(ports_, options_.machine); !added) return added.error().message;
     if (auto checked = check(options_.machine); !checked) return checked.error().message;
     return {};
 }
@@ -161,18 +168,37 @@ MachineFile::Reason MachineFile::memory(const toml::node& node) {
     return {};
 }
 
-MachineFile::Reason MachineFile::disks(const toml::node& node) {
+MachineFile::Reason MachineFile::strings(const toml::node& node, std::vector<std::string>& to) const {
     const toml::array* list = node.as_array();
     if (list == nullptr) return wrong_kind(node, "an array of strings");
     for (const toml::node& element : *list) {
-        std::string written;
-        if (Reason reason = text(element, written)) return reason;
+        if (Reason reason = text(element, to.emplace_back())) return reason;
+    }
+    return {};
+}
+
+MachineFile::Reason MachineFile::disks(const toml::node& node) {
+    std::vector<std::string> list;
+    if (Reason reason = strings(node, list)) return reason;
+    for (const std::string& written : list) {
         auto disk = disk_named(written);
         if (!disk) return disk.error().message;
         disk->path = resolved(disk->path);
         if (disk->overlay && !disk->overlay->path.empty())
             disk->overlay->path = resolved(disk->overlay->path);
         options_.machine.disks.push_back(*std::move(disk));
+    }
+    return {};
+}
+
+MachineFile::Reason MachineFile::networks(const toml::node& node) {
+    std::vector<std::string> list;
+    Reason reason = node.is_string() ? text(node, list.emplace_back()) : strings(node, list);
+    if (reason) return reason;
+    for (const std::string& written : list) {
+        auto network = network_named(written);
+        if (!network) return network.error().message;
+        options_.machine.networks.push_back(*std::move(network));
     }
     return {};
 }

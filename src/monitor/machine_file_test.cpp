@@ -41,6 +41,8 @@ TEST_F(MachineFileTest, EveryKey) {
         memory = "96M"
         cpus = 2
         disks = ["root.img,format=qcow2", "tools.img,ro", "a.img,overlay=b.qcow2", "a.img,overlay=discard"]
+        net = ["switch:lan", "user"]
+        ports = ["8080:80"]
         engine = "step"
         console = "unix:console"
         log-file = "web.log"
@@ -56,6 +58,9 @@ TEST_F(MachineFileTest, EveryKey) {
     EXPECT_EQ(machine->machine.command_line, std::string{default_command_line} + " quiet");
     EXPECT_EQ(machine->machine.memory, 96u << 20);
     EXPECT_EQ(machine->machine.processors, 2u);
+    ASSERT_EQ(machine->machine.networks.size(), 2u);
+    EXPECT_EQ(machine->machine.networks[0].name, "lan");
+    EXPECT_EQ(machine->machine.networks[1].ports, std::vector{*port_forward_named("8080:80")});
     ASSERT_EQ(machine->machine.disks.size(), 4u);
     EXPECT_EQ(machine->machine.disks[0].path, inside("root.img"));
     EXPECT_EQ(machine->machine.disks[0].access, DiskAccess::ReadWrite);
@@ -101,6 +106,8 @@ TEST_F(MachineFileTest, WhatIsWrongIsNamedWithItsLine) {
     EXPECT_EQ(reason("memory = 512"), "1: memory: a whole number, not a string");
     EXPECT_EQ(reason("memory = 'lots'"), "1: memory 'lots': not a size such as 512M or 4G");
     EXPECT_EQ(reason("disks = 'a'"), "1: disks: a string, not an array of strings");
+    EXPECT_EQ(reason("net = 7"), "1: net: a whole number, not an array of strings");
+    EXPECT_EQ(reason("net = 'wifi'"), "1: network 'wifi': not one of user, tap:NAME, switch:NAME");
     EXPECT_EQ(reason("disks = ['a', 7]"), "1: disks: a whole number, not a string");
     EXPECT_EQ(reason("disks = ['a,ro,overlay=b']"),
               "1: disk 'a,ro,overlay=b': 'ro' and an overlay: with an overlay the file is only read anyway");

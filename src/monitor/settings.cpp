@@ -59,6 +59,18 @@ Result<DiskChoice> disk_named(const std::string& text) {
     return disk;
 }
 
+Result<void> add_ports(const std::vector<std::string>& ports, MachineConfig& config) {
+    auto user = std::ranges::find(config.networks, NetChoice::Kind::User, &NetChoice::kind);
+    for (const std::string& text : ports) {
+        auto port = port_forward_named(text);
+        if (!port) return port.error();
+        if (user == config.networks.end())
+            return Error{fmt::format("port '{}': there is no network of the kind 'user'", text)};
+        user->ports.push_back(*port);
+    }
+    return {};
+}
+
 Result<unsigned> processor_count(std::int64_t count) { return from_one_to(layout::max_processors, count); }
 Result<unsigned> processor_weight(std::int64_t weight) {
     return from_one_to(ShareOptions::most_weight, weight);
@@ -79,15 +91,19 @@ Result<std::string> machine_name(const std::string& name) {
 
 Result<void> check(const MachineConfig& config) {
     bool lockstep = config.engine.kind == EngineKind::Lockstep;
-    std::size_t slots = layout::virtio_slot_count - (config.balloon ? 1u : 0u);
+    constexpr std::size_t slots = layout::virtio_slot_count;
     if (config.disks.size() > slots)
-        return Error{fmt::format("{} disks: at most {}{}", config.disks.size(), slots,
-                                 config.balloon ? " beside a balloon" : "")};
+        return Error{fmt::format("{} disks: at most {}", config.disks.size(), slots)};
+    if (config.virtio_devices() > slots)
+        return Error{fmt::format("{} devices: at most {} disks, networks and balloons together",
+                                 config.virtio_devices(), slots)};
     if (lockstep && config.balloon)
         return Error{"engine lockstep cannot follow what a balloon takes away: leave it out"};
     if (lockstep && config.processors > 1) return Error{"engine lockstep follows one virtual processor only"};
     if (lockstep && !config.disks.empty())
         return Error{"engine lockstep cannot follow what disks write to memory: leave them out"};
+    if (lockstep && !config.networks.empty())
+        return Error{"engine lockstep cannot follow what networks write to memory: leave them out"};
     return {};
 }
 

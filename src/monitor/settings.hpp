@@ -10,12 +10,15 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace undercroft {
 
 Result<EngineKind> engine_named(const std::string& name);  // translate, step, lockstep
 Result<DiskChoice> disk_named(const std::string& text);    // FILE[,ro][,format=...][,overlay=...]
 Result<unsigned> processor_count(std::int64_t count);
+// Those of the host's that are passed on, to the first network of the kind 'user'.
+Result<void> add_ports(const std::vector<std::string>& ports, MachineConfig& config);
 
 // The host's processors: a share of them, and percent of one that are the most.
 Result<unsigned> processor_weight(std::int64_t weight);

@@ -23,7 +23,7 @@ double since_start(SteadyClock::time_point time = SteadyClock::now()) {
 
 }  // namespace
 
-Result<std::unique_ptr<Tenant>> Tenant::create(TenantOptions options, EventLoop& loop) {
+Result<std::unique_ptr<Tenant>> Tenant::create(TenantOptions options, EventLoop& loop, Switches& switches) {
     auto ended = Doorbell::create();
     auto loaded = Doorbell::create();
     auto failed = Doorbell::create();
@@ -36,6 +36,7 @@ Result<std::unique_ptr<Tenant>> Tenant::create(TenantOptions options, EventLoop&
         new Tenant{std::move(options), loop,
                    Bells{*std::move(ended), *std::move(loaded), *std::move(failed), *std::move(room)}}};
     if (auto opened = tenant->open_disks(); !opened) return opened.error();
+    if (auto opened = tenant->open_networks(switches); !opened) return opened.error();
     return tenant;
 }
 
@@ -81,6 +82,17 @@ Result<void> Tenant::open_disks() {
             bells_.room_changed.ring();
         };
         disks_.push_back(std::make_unique<PatientDisk>(*std::move(disk), std::move(tell)));
+    }
+    return {};
+}
+
+Result<void> Tenant::open_networks(Switches& switches) {
+    for (const NetChoice& choice : options_.machine.networks) {
+        auto network = open_network(choice, switches);
+        if (!network) return network.error();
+        auto device = static_cast<unsigned>(networks_.size());
+        networks_.push_back(
+            {*std::move(network), choice.address.value_or(usual_address(options_.name, device))});
     }
     return {};
 }
@@ -138,6 +150,7 @@ Result<void> Tenant::run() {
     auto machine = Machine::create(std::move(image), options_.machine.engine, options_.machine.processors,
                                    options_.machine.share,
                                    {.disks = disks_,
+                                    .networks = networks_,
                                     .console = *console_,
                                     .loop = loop_,
                                     .clock = *clock_,

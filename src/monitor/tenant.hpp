@@ -33,8 +33,8 @@ class Tenant {
 public:
     enum class State : std::uint8_t { Loading, Running, Paused, Ended };
 
-    // Opens the disks. The loop outlives it. Errors: what the user gave cannot be used.
-    static Result<std::unique_ptr<Tenant>> create(TenantOptions options, EventLoop& loop);
+    // Opens disks and networks. The loop outlives it. Errors: what the user gave cannot be used.
+    static Result<std::unique_ptr<Tenant>> create(TenantOptions options, EventLoop& loop, Switches& switches);
     Tenant(const Tenant&) = delete;
     Tenant& operator=(const Tenant&) = delete;
     ~Tenant();
@@ -77,6 +77,7 @@ private:
     Tenant(TenantOptions options, EventLoop& loop, Bells bells);
 
     Result<void> open_disks();
+    Result<void> open_networks(Switches& switches);
 
     Result<void> run();
     void on_machine_end();
@@ -89,6 +90,7 @@ private:
     TenantOptions options_;
     std::atomic<unsigned> waiting_disks_ = 0;  // counted by their threads
     Machine::Disks disks_;
+    Machine::Networks networks_;
     EventLoop& loop_;
     Scheduler* scheduler_ = nullptr;
     MemoryKeepers keepers_;

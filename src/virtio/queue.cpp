@@ -91,13 +91,18 @@ const char* Queue::add(const Descriptor& descriptor, Chain& chain) const {
     return nullptr;
 }
 
-bool Queue::push(const Chain& chain, std::uint32_t written) {
+bool Queue::put(const Chain& chain, std::uint32_t written) {
     if (fault_ != nullptr) return false;
     std::uint64_t entry = state_.next_used % state_.size;
     GuestPhysical element = state_.device + ring_entries + 8 * entry;
-    bool stored = memory_.store(element, std::uint32_t{chain.head}) && memory_.store(element + 4, written);
     ++state_.next_used;
-    if (stored && memory_.store(state_.device + 2, state_.next_used)) return true;
+    if (memory_.store(element, std::uint32_t{chain.head}) && memory_.store(element + 4, written)) return true;
+    broken("its used ring is not in memory");
+    return false;
+}
+
+bool Queue::publish() {
+    if (fault_ == nullptr && memory_.store(state_.device + 2, state_.next_used)) return true;
     broken("its used ring is not in memory");
     return false;
 }

@@ -80,7 +80,14 @@ public:
     Pop pop(Chain& chain);
     // Gives a request back, of which tell_written() has told, with `written` bytes of its writable part
     // written. False: broken.
-    bool push(const Chain& chain, std::uint32_t written);
+    bool push(const Chain& chain, std::uint32_t written) { return put(chain, written) && publish(); }
+    // The same for several that the driver shall see at once: put() each, then publish().
+    bool put(const Chain& chain, std::uint32_t written);
+    bool publish();
+    // The last `count` requests were not taken: they come again with the next pop().
+    void put_off(std::size_t count) {
+        state_.next_available = static_cast<std::uint16_t>(state_.next_available - count);
+    }
     // After one or more push(): does the driver want an interrupt for them?
     bool wants_interrupt();
     // Asks to be notified of the next request. False: there is one already, or the queue is broken.

@@ -65,6 +65,12 @@ public:
         }
     }
 
+    // The same in steps, for who has to know when he has seen all that were there: takes requests, which then
+    // are at hand; gives them back. False: there is none, and the driver will notify us of the next.
+    bool fetch();
+    std::span<Request> at_hand() { return std::span{requests_}.first(count_); }
+    void give_back();
+
     // From here to the end of the requests at hand, guest memory is not used, and may be taken away: for
     // handlers that wait for others, of a server that has one request at hand at most.
     void leave_memory() { pass_.reset(); }
@@ -72,13 +78,9 @@ public:
     bool is_resetting() const { return resetting_; }
 
 private:
-    // False: there is none, and the driver will notify us of the next.
-    bool fetch();
     void fetch_from(unsigned queue);
-    void give_back();
     void push_all();  // under the lock
     void break_down(const char* why);
-    std::span<Request> at_hand() { return std::span{requests_}.first(count_); }
 
     const DmaMemory& memory_;
     std::mutex& lock_;

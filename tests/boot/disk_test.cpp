@@ -2,6 +2,7 @@
 // A stock kernel finds its disks, writes and reads them, and the host's files hold what it wrote.
 
 #include "guest_process.hpp"
+#include "pattern.hpp"
 #include "settings.hpp"
 
 #include <sys/wait.h>
@@ -45,14 +46,6 @@ struct Disks : testing::Test {
         return contents(raw);
     }
 };
-
-// What `seq 1 1000000` prints.
-std::string pattern(std::size_t size) {
-    std::string text;
-    for (unsigned n = 1; text.size() < size; ++n) text += std::to_string(n) + "\n";
-    text.resize(size);
-    return text;
-}
 
 TEST_F(Disks, HoldWhatTheGuestWrites) {
     NEED_GUEST(Image::Plain);

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+// A stock kernel and networks: a lease, downloads and uploads, a forwarded port, two machines on a switch.
+
+#include "guest_process.hpp"
+#include "pattern.hpp"
+#include "settings.hpp"
+
+#include <arpa/inet.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <thread>
+
+namespace undercroft {
+namespace {
+
+namespace fs = std::filesystem;
+
+#define CONSOLE(guest) "console:\n" << (guest).output() << "\nerrors:\n" << (guest).errors()
+
+sockaddr_in loopback(std::uint16_t port) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons(port);
+    return address;
+}
+
+// Any free port, bound to a socket.
+struct BoundSocket {
+    BoundSocket() {
+        sockaddr_in address = loopback(0);
+        socklen_t size = sizeof address;
+        EXPECT_EQ(bind(fd, reinterpret_cast<sockaddr*>(&address), size), 0);
+        EXPECT_EQ(getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size), 0);
+        port = ntohs(address.sin_port);
+    }
+    ~BoundSocket() { close(fd); }
+    BoundSocket(const BoundSocket&) = delete;
+    BoundSocket& operator=(const BoundSocket&) = delete;
+
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    std::uint16_t port = 0;
+};
+
+void send_all(int fd, std::string_view bytes) {
+    while (!bytes.empty()) {
+        ssize_t sent = send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+        if (sent <= 0) return;
+        bytes.remove_prefix(static_cast<std::size_t>(sent));
+    }
+}
+
+// Appends what comes until `enough` says so, or the end.
+template <class Enough>
+void receive_until(int fd, std::string& bytes, Enough enough) {
+    std::string buffer(65536, '\0');
+    while (!enough()) {
+        ssize_t got = recv(fd, buffer.data(), buffer.size(), 0);
+        if (got <= 0) return;
+        bytes.append(buffer.data(), static_cast<std::size_t>(got));
+    }
+}
+
+// Answers GET with `document`, and POST with how many bytes came if they are the document's.
+class WebServer {
+public:
+    explicit WebServer(std::string document) : document_{std::move(document)} {
+        EXPECT_EQ(listen(socket_.fd, 8), 0);
+        thread_ = std::thread{[this] { run(); }};
+    }
+    ~WebServer() {
+        ending_ = true;
+        shutdown(socket_.fd, SHUT_RDWR);
+        thread_.join();
+    }
+    std::uint16_t port() const { return socket_.port; }
+
+private:
+    void run() {
+        while (!ending_) {
+            int connection = accept4(socket_.fd, nullptr, nullptr, SOCK_CLOEXEC);
+            if (connection < 0) continue;
+            answer(connection);
+            close(connection);
+        }
+    }
+    void answer(int connection) {
+        std::string request;
+        std::size_t end = 0;
+        receive_until(connection, request,
+                      [&] { return (end = request.find("\r\n\r\n")) != std::string::npos; });
+        if (end == std::string::npos) return;
+        std::string body = document_;
+        if (request.starts_with("POST")) {
+            std::size_t size = end + 4 + document_.size();
+            receive_until(connection, request, [&] { return request.size() >= size; });
+            body = request.compare(end + 4, std::string::npos, document_) == 0
+                       ? std::to_string(document_.size()) + " bytes\n"
+                       : "others\n";
+        }
+        send_all(connection,
+                 "HTTP/1.0 200 OK\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n");
+        send_all(connection, body);
+    }
+
+    std::string document_;
+    BoundSocket socket_;
+    std::atomic<bool> ending_ = false;
+    std::thread thread_;
+};
+
+std::size_t passes(const std::string& text) {
+    std::size_t count = 0;
+    for (std::size_t at = text.find(" PASS"); at != std::string::npos; at = text.find(" PASS", at + 1))
+        ++count;
+    return count;
+}
+
+TEST(Network, UserModeBothWays) {
+    NEED_GUEST(Image::Plain);
+    std::string document = pattern(16 << 20);
+    WebServer server{document};
+    std::uint16_t forwarded = BoundSocket{}.port;
+    std::vector<std::string> arguments =
+        run_script("network", Image::Plain, "undercroft.port=" + std::to_string(server.port()));
+    for (const std::string& more : {std::string{"--net"}, std::string{"user"}, std::string{"--port"},
+                                    std::to_string(forwarded) + ":80"})
+        arguments.push_back(more);
+    GuestProcess guest{arguments};
+    ASSERT_TRUE(guest.wait_for("NETWORK serves", patience(120))) << CONSOLE(guest);
+
+    int connection = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in address = loopback(forwarded);
+    ASSERT_EQ(connect(connection, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+    send_all(connection, "GET /pattern HTTP/1.0\r\n\r\n");
+    std::string got;
+    receive_until(connection, got, [] { return false; });
+    close(connection);
+    std::size_t body = got.find("\r\n\r\n");
+    ASSERT_NE(body, std::string::npos) << got.substr(0, 200);
+    EXPECT_TRUE(got.compare(body + 4, std::string::npos, document) == 0) << got.size();
+
+    guest.send("enough\n");
+    ASSERT_TRUE(guest.wait_for("NETWORK done", patience(60))) << CONSOLE(guest);
+    EXPECT_EQ(guest.wait_for_exit(patience(30)), 0) << CONSOLE(guest);
+    EXPECT_EQ(passes(guest.output()), 9u) << CONSOLE(guest);
+    EXPECT_EQ(guest.output().find(" FAIL"), std::string::npos) << CONSOLE(guest);
+}
+
+TEST(Network, APortInUseIsOneLineAndStatus2) {
+    BoundSocket taken;
+    ASSERT_EQ(listen(taken.fd, 1), 0);
+    std::string port = std::to_string(taken.port) + ":80";
+    GuestProcess guest{{"run", "--kernel", "none", "--net", "user", "--port", port}};
+    EXPECT_EQ(guest.wait_for_exit(patience(10)), 2);
+    EXPECT_EQ(guest.errors(), "undercroft: port 127.0.0.1:" + port + ": Address already in use\n");
+}
+
+// One sends the other a file, and then large packets as fast as it can, after which that one still answers.
+TEST(Network, TwoMachinesOnASwitch) {
+    NEED_GUEST(Image::Plain);
+    fs::path folder = fs::path{testing::TempDir()} / ("undercroft-switch-" + std::to_string(getpid()));
+    fs::create_directories(folder);
+    std::vector<std::string> arguments{"run"};
+    for (const char* name : {"1", "2"}) {
+        fs::path file = folder / (std::string{"station"} + name + ".toml");
+        std::ofstream{file} << "kernel = '" << kernel_path() << "'\n"
+                            << "initrd = '" << initrd_path(Image::Plain) << "'\n"
+                            << "append = 'undercroft.script=station undercroft.address=10.0.0." << name
+                            << "/24'\n"
+                            << "memory = '256M'\n"
+                            << "cpus = " << setting("UNDERCROFT_CPUS", "1") << "\n"
+                            << "net = 'switch:lan0'\n";
+        arguments.push_back(file.string());
+    }
+    GuestProcess guests{arguments};
+    guests.close_input();
+    EXPECT_EQ(guests.wait_for_exit(patience(200)), 0) << CONSOLE(guests);
+    EXPECT_EQ(passes(guests.output()), 4u) << CONSOLE(guests);
+    EXPECT_EQ(guests.output().find(" FAIL"), std::string::npos) << CONSOLE(guests);
+    fs::remove_all(folder);
+}
+
+}  // namespace
+}  // namespace undercroft
