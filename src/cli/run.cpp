@@ -92,6 +92,11 @@ Result<TenantOptions> machine_of(const RunArguments& arguments) {
         options.machine.networks.push_back(*std::move(network));
     }
     if (auto added = add_ports(arguments.ports, options.machine); !added) return added.error();
+    for (const std::string& text : arguments.shares) {
+        auto folder = folder_named(text);
+        if (!folder) return folder.error();
+        options.machine.folders.push_back(*std::move(folder));
+    }
     options.name = *std::move(name);
     options.machine.engine = *engine;
     if (*engine == EngineKind::Lockstep) options.machine.engine.lockstep_every = arguments.lockstep_every;
@@ -146,6 +151,12 @@ std::vector<const CLI::Option*> add_machine_options(CLI::App& verb, RunArguments
                     "passes a port of the host's on to the guest's, with --net user.\nMay be given again for "
                     "more")
         ->type_name("[udp:][ADDRESS:]HOST:GUEST")
+        ->allow_extra_args(false);
+    verb.add_option(
+            "--share", arguments.shares,
+            "a folder of the host (virtiofs), which the guest mounts by its tag,\n'share' unless named; "
+            "',ro' forbids writing. May be given again for more")
+        ->type_name("FOLDER[,tag=NAME][,ro]")
         ->allow_extra_args(false);
     verb.add_option("--engine", arguments.engine,
                     "how guest code runs: translate, step (one instruction at a\ntime, slow), or lockstep "

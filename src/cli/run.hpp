@@ -26,7 +26,8 @@ struct RunArguments {
     std::string memory = "512M";
     unsigned processors = 1;
     std::optional<unsigned> cap;
-    std::vector<std::string> disks;  // FILE or FILE,ro
+    std::vector<std::string> disks;   // FILE or FILE,ro
+    std::vector<std::string> shares;  // FOLDER[,tag=NAME][,ro]
     std::vector<std::string> networks;
     std::vector<std::string> ports;
     std::string engine = "translate";

@@ -10,6 +10,7 @@
 #include "memory/guest_memory.hpp"
 #include "net/choice.hpp"
 #include "schedule/task.hpp"
+#include "share/folder_server.hpp"
 #include "trace/kinds.hpp"
 
 #include <chrono>
@@ -30,6 +31,12 @@ struct EngineChoice {
     std::uint64_t lockstep_every = 0;  // see LockstepOptions::every
 };
 
+struct FolderChoice {
+    std::string path;
+    std::string tag;  // what the guest mounts it by
+    FolderOptions options;
+};
+
 struct MachineConfig {
     std::string kernel;                               // path
     std::string initrd;                               // path; empty: none
@@ -38,13 +45,15 @@ struct MachineConfig {
     unsigned processors = 1;
     std::vector<DiskChoice> disks;
     std::vector<NetChoice> networks;
+    std::vector<FolderChoice> folders;
     bool balloon = false;
-    // At most layout::virtio_slot_count.
-    std::size_t virtio_devices() const { return disks.size() + networks.size() + (balloon ? 1 : 0); }
     EngineChoice engine;
     ShareOptions share;
     TraceKinds trace;                 // what is recorded while it runs
     std::shared_ptr<FramePool> pool;  // of machine frames; null: one of its own
+
+    // At most layout::virtio_slot_count.
+    std::size_t virtio_devices() const { return disks.size() + networks.size() + folders.size() + (balloon ? 1 : 0); }
 };
 
 // What a kernel is told unless the user says otherwise. Mitigations inside a guest protect nothing from code

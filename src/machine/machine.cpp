@@ -53,7 +53,8 @@ Machine::Machine(GuestImage image, unsigned processors, ShareOptions share, cons
       keepers_{ground.keepers},
       share_{share},
       memory_{std::move(image.memory)},
-      exchange_{processors > 1 || !ground.disks.empty() || !ground.networks.empty() || ground.balloon
+      exchange_{processors > 1 || !ground.disks.empty() || !ground.networks.empty() ||
+                        !ground.folders.empty() || ground.balloon
                     ? std::make_unique<CodeExchange>(memory_->page_limit())
                     : nullptr},
       dma_memory_{*memory_,
@@ -76,6 +77,11 @@ Result<void> Machine::add_devices(const Ground& ground) {
             slot, fmt::format("disk '{}'", disk->name()), dma_memory_, board_, *disk, dma_memory_,
             board_.lock(), fmt::format("undercroft-{}", slot)));
         ++slot;
+    }
+    for (const Folder& folder : ground.folders) {
+        folders_.push_back(std::make_unique<ServedDevice<VirtioFileSystem>>(
+            slot++, fmt::format("share '{}'", folder.server->path()), dma_memory_, board_, *folder.server,
+            dma_memory_, board_.lock(), folder.tag));
     }
     if (ground.balloon) {
         BalloonMemory& pages = *this;

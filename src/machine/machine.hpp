@@ -26,6 +26,7 @@
 #include "trace/trace.hpp"
 #include "virtio/balloon.hpp"
 #include "virtio/block.hpp"
+#include "virtio/file_system.hpp"
 
 #include <cstdint>
 #include <functional>
@@ -44,6 +45,11 @@ class Machine final : private MemoryTenant, private BalloonMemory {
 public:
     using Disks = std::vector<std::unique_ptr<Disk>>;
     using Networks = std::vector<NetConnection>;
+    struct Folder {
+        std::unique_ptr<FolderServer> server;
+        std::string tag;
+    };
+    using Folders = std::vector<Folder>;
 
     // What it stands on. All of it outlives the machine.
     struct Ground {
@@ -54,6 +60,7 @@ public:
         const Clock& clock;
         Scheduler& scheduler;
         MemoryKeepers keepers{};  // of its memory, while it runs
+        std::span<const Folder> folders{};
         bool balloon = false;     // the machine has one
         TraceKinds trace{};       // what is recorded
     };
@@ -137,6 +144,7 @@ private:
 
     // Their threads end before there are no vCPUs to interrupt.
     std::vector<std::unique_ptr<ServedDevice<VirtioBlock>>> disks_;
+    std::vector<std::unique_ptr<ServedDevice<VirtioFileSystem>>> folders_;
     std::unique_ptr<ServedDevice<VirtioBalloon>> balloon_;
     std::vector<std::unique_ptr<NetDevice>> networks_;
     std::vector<std::uint64_t> given_up_;  // of the balloon's thread

@@ -53,7 +53,7 @@ private:
         std::string_view name;
         Member member;
     };
-    static const std::array<Key, 16> keys;
+    static const std::array<Key, 17> keys;
 
     Reason wrong(std::string_view reason) const { return fmt::format("{}: {}", key_, reason); }
     Reason wrong_kind(const toml::node& node, std::string_view wanted) const {
@@ -76,6 +76,12 @@ private:
         return {};
     }
     std::string resolved(const std::string& path) const { return (folder_ / path).string(); }
+    void resolve(FolderChoice& choice) const { choice.path = resolved(choice.path); }
+    void resolve(DiskChoice& choice) const {
+        choice.path = resolved(choice.path);
+        if (choice.overlay && !choice.overlay->path.empty())
+            choice.overlay->path = resolved(choice.overlay->path);
+    }
     Reason path(const toml::node& node, std::string& to) {
         if (Reason reason = text(node, to)) return reason;
         to = resolved(to);
@@ -90,8 +96,12 @@ private:
     Reason processors(const toml::node& node) {
         return number(node, processor_count, options_.machine.processors);
     }
+    Reason disks(const toml::node& node) { return each(node, options_.machine.disks, disk_named); }
+    Reason folders(const toml::node& node) { return each(node, options_.machine.folders, folder_named); }
+    // An array of what has a path.
+    template <class Choice>
+    Reason each(const toml::node& node, std::vector<Choice>& to, Result<Choice> (*named)(const std::string&));
     Reason strings(const toml::node& node, std::vector<std::string>& to) const;
-    Reason disks(const toml::node& node);
     Reason networks(const toml::node& node);
     Reason ports(const toml::node& node) { return strings(node, ports_); }
     Reason engine(const toml::node& node);
@@ -113,7 +123,7 @@ private:
     std::vector<std::string> ports_;
 };
 
-constexpr std::array<MachineFile::Key, 16> MachineFile::keys{{{"name", &MachineFile::name},
+constexpr std::array<MachineFile::Key, 17> MachineFile::keys{{{"name", &MachineFile::name},
                                                               {"kernel", &MachineFile::kernel},
                                                               {"initrd", &MachineFile::initrd},
                                                               {"append", &MachineFile::append},
@@ -122,6 +132,7 @@ constexpr std::array<MachineFile::Key, 16> MachineFile::keys{{{"name", &MachineF
                                                               {"disks", &MachineFile::disks},
                                                               {"net", &MachineFile::networks},
                                                               {"ports", &MachineFile::ports},
+                                                              {"shares", &MachineFile::folders},
                                                               {"engine", &MachineFile::engine},
                                                               {"console", &MachineFile::console},
                                                               {"log-file", &MachineFile::log_file},
@@ -177,16 +188,16 @@ MachineFile::Reason MachineFile::strings(const toml::node& node, std::vector<std
     return {};
 }
 
-MachineFile::Reason MachineFile::disks(const toml::node& node) {
+template <class Choice>
+MachineFile::Reason MachineFile::each(const toml::node& node, std::vector<Choice>& to,
+                                      Result<Choice> (*named)(const std::string&)) {
     std::vector<std::string> list;
     if (Reason reason = strings(node, list)) return reason;
     for (const std::string& written : list) {
-        auto disk = disk_named(written);
-        if (!disk) return disk.error().message;
-        disk->path = resolved(disk->path);
-        if (disk->overlay && !disk->overlay->path.empty())
-            disk->overlay->path = resolved(disk->overlay->path);
-        options_.machine.disks.push_back(*std::move(disk));
+        auto choice = named(written);
+        if (!choice) return choice.error().message;
+        resolve(*choice);
+        to.push_back(*std::move(choice));
     }
     return {};
 }

@@ -114,6 +114,10 @@ TEST_F(MachineFileTest, WhatIsWrongIsNamedWithItsLine) {
     EXPECT_EQ(reason("disks = [',ro']"), "1: disk ',ro': no file named");
     EXPECT_EQ(reason("disks = ['a,rw']"),
               "1: disk 'a,rw': 'rw' is not ro, format=raw, format=qcow2, overlay=FILE or overlay=discard");
+    EXPECT_EQ(reason("shares = 'a'"), "1: shares: a string, not an array of strings");
+    EXPECT_EQ(reason("shares = ['a,rw']"), "1: share 'a,rw': 'rw' is neither 'ro' nor 'tag=NAME'");
+    EXPECT_EQ(reason("shares = [',ro']"), "1: share ',ro': no folder");
+    EXPECT_EQ(reason("shares = ['a,tag=']"), "1: share 'a,tag=': tag: name '': not from 1 to 32 characters");
     EXPECT_EQ(reason("engine = 'warp'"), "1: engine 'warp': not one of translate, step, lockstep");
     EXPECT_EQ(reason("reboot = 1"), "1: reboot: a whole number, not true or false");
     EXPECT_EQ(reason("weight = 0"), "1: weight: 0: not from 1 to 10000");
@@ -126,6 +130,8 @@ TEST_F(MachineFileTest, WhatNoLineIsToBlameFor) {
     EXPECT_EQ(reason(""), " no kernel: name one with kernel = \"FILE\"");
     EXPECT_EQ(reason("kernel = 'k'\nname = 'a b'"), " name 'a b': not of letters, digits, '.', '_' and '-'");
     EXPECT_EQ(reason("kernel = 'k'\nname = '-a'"), " name '-a': not of letters, digits, '.', '_' and '-'");
+    EXPECT_EQ(reason("kernel = 'k'\nshares = ['a', 'b,ro']"),
+              " two shares have the tag 'share': tell them apart with ',tag=NAME'");
     EXPECT_EQ(reason("kernel = 'k'\nengine = 'lockstep'\ncpus = 2"),
               " engine lockstep follows one virtual processor only");
 }

@@ -71,6 +71,27 @@ Result<void> add_ports(const std::vector<std::string>& ports, MachineConfig& con
     return {};
 }
 
+Result<FolderChoice> folder_named(const std::string& text) {
+    auto refused = [&text](const std::string& reason) { return Error{"share '" + text + "': " + reason}; };
+    FolderChoice folder{.path = text.substr(0, text.find(',')), .tag = "share", .options = {}};
+    for (std::size_t at = folder.path.size(); at < text.size();) {
+        std::size_t end = std::min(text.find(',', at + 1), text.size());
+        std::string word = text.substr(at + 1, end - at - 1);
+        if (word == "ro") {
+            folder.options.access = FolderAccess::ReadOnly;
+        } else if (word.starts_with("tag=")) {
+            auto tag = machine_name(word.substr(4));
+            if (!tag) return refused("tag: " + tag.error().message);
+            folder.tag = *tag;
+        } else {
+            return refused(fmt::format("'{}' is neither 'ro' nor 'tag=NAME'", word));
+        }
+        at = end;
+    }
+    if (folder.path.empty()) return refused("no folder");
+    return folder;
+}
+
 Result<unsigned> processor_count(std::int64_t count) { return from_one_to(layout::max_processors, count); }
 Result<unsigned> processor_weight(std::int64_t weight) {
     return from_one_to(ShareOptions::most_weight, weight);
@@ -91,12 +112,15 @@ Result<std::string> machine_name(const std::string& name) {
 
 Result<void> check(const MachineConfig& config) {
     bool lockstep = config.engine.kind == EngineKind::Lockstep;
-    constexpr std::size_t slots = layout::virtio_slot_count;
-    if (config.disks.size() > slots)
-        return Error{fmt::format("{} disks: at most {}", config.disks.size(), slots)};
-    if (config.virtio_devices() > slots)
-        return Error{fmt::format("{} devices: at most {} disks, networks and balloons together",
-                                 config.virtio_devices(), slots)};
+    if (config.virtio_devices() > layout::virtio_slot_count)
+        return Error{fmt::format("{} devices (disks, networks, shares, balloon): at most {}",
+                                 config.virtio_devices(), layout::virtio_slot_count)};
+    for (const FolderChoice& folder : config.folders) {
+        auto same = [&](const FolderChoice& other) { return other.tag == folder.tag; };
+        if (std::ranges::count_if(config.folders, same) > 1)
+            return Error{
+                fmt::format("two shares have the tag '{}': tell them apart with ',tag=NAME'", folder.tag)};
+    }
     if (lockstep && config.balloon)
         return Error{"engine lockstep cannot follow what a balloon takes away: leave it out"};
     if (lockstep && config.processors > 1) return Error{"engine lockstep follows one virtual processor only"};
@@ -104,6 +128,8 @@ Result<void> check(const MachineConfig& config) {
         return Error{"engine lockstep cannot follow what disks write to memory: leave them out"};
     if (lockstep && !config.networks.empty())
         return Error{"engine lockstep cannot follow what networks write to memory: leave them out"};
+    if (lockstep && !config.folders.empty())
+        return Error{"engine lockstep cannot follow what shares write to memory: leave them out"};
     return {};
 }
 

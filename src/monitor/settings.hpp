@@ -14,8 +14,9 @@
 
 namespace undercroft {
 
-Result<EngineKind> engine_named(const std::string& name);  // translate, step, lockstep
-Result<DiskChoice> disk_named(const std::string& text);    // FILE[,ro][,format=...][,overlay=...]
+Result<EngineKind> engine_named(const std::string& name);    // translate, step, lockstep
+Result<DiskChoice> disk_named(const std::string& text);      // FILE[,ro][,format=...][,overlay=...]
+Result<FolderChoice> folder_named(const std::string& text);  // FOLDER[,tag=NAME][,ro]
 Result<unsigned> processor_count(std::int64_t count);
 // Those of the host's that are passed on, to the first network of the kind 'user'.
 Result<void> add_ports(const std::vector<std::string>& ports, MachineConfig& config);

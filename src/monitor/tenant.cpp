@@ -37,6 +37,7 @@ Result<std::unique_ptr<Tenant>> Tenant::create(TenantOptions options, EventLoop&
                    Bells{*std::move(ended), *std::move(loaded), *std::move(failed), *std::move(room)}}};
     if (auto opened = tenant->open_disks(); !opened) return opened.error();
     if (auto opened = tenant->open_networks(switches); !opened) return opened.error();
+    if (auto opened = tenant->open_folders(); !opened) return opened.error();
     return tenant;
 }
 
@@ -93,6 +94,15 @@ Result<void> Tenant::open_networks(Switches& switches) {
         auto device = static_cast<unsigned>(networks_.size());
         networks_.push_back(
             {*std::move(network), choice.address.value_or(usual_address(options_.name, device))});
+    }
+    return {};
+}
+
+Result<void> Tenant::open_folders() {
+    for (const FolderChoice& choice : options_.machine.folders) {
+        auto server = FolderServer::open(choice.path, choice.options);
+        if (!server) return server.error();
+        folders_.push_back({*std::move(server), choice.tag});
     }
     return {};
 }
@@ -156,6 +166,7 @@ Result<void> Tenant::run() {
                                     .clock = *clock_,
                                     .scheduler = *scheduler_,
                                     .keepers = keepers_,
+                                    .folders = folders_,
                                     .balloon = options_.machine.balloon,
                                     .trace = options_.machine.trace});
     if (!machine) return machine.error();

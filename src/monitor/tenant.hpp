@@ -33,7 +33,7 @@ class Tenant {
 public:
     enum class State : std::uint8_t { Loading, Running, Paused, Ended };
 
-    // Opens disks and networks. The loop outlives it. Errors: what the user gave cannot be used.
+    // Opens disks, networks and folders. The loop outlives it. Errors: what the user gave cannot be used.
     static Result<std::unique_ptr<Tenant>> create(TenantOptions options, EventLoop& loop, Switches& switches);
     Tenant(const Tenant&) = delete;
     Tenant& operator=(const Tenant&) = delete;
@@ -78,6 +78,7 @@ private:
 
     Result<void> open_disks();
     Result<void> open_networks(Switches& switches);
+    Result<void> open_folders();
 
     Result<void> run();
     void on_machine_end();
@@ -91,6 +92,7 @@ private:
     std::atomic<unsigned> waiting_disks_ = 0;  // counted by their threads
     Machine::Disks disks_;
     Machine::Networks networks_;
+    Machine::Folders folders_;
     EventLoop& loop_;
     Scheduler* scheduler_ = nullptr;
     MemoryKeepers keepers_;

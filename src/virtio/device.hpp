@@ -27,7 +27,14 @@ protected:
     ~VirtioTransport() = default;
 };
 
-enum class VirtioDeviceId : std::uint32_t { Network = 1, Block = 2, Console = 3, Entropy = 4, Balloon = 5 };
+enum class VirtioDeviceId : std::uint32_t {
+    Network = 1,
+    Block = 2,
+    Console = 3,
+    Entropy = 4,
+    Balloon = 5,
+    FileSystem = 26
+};
 
 class VirtioDevice {
 public:

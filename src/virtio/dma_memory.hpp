@@ -7,8 +7,8 @@
 
 #pragma once
 
+#include "base/buffers.hpp"
 #include "memory/guest_memory.hpp"
-#include "virtio/buffers.hpp"
 #include "x86/paging.hpp"
 
 #include <atomic>

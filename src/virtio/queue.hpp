@@ -10,7 +10,7 @@
 
 #pragma once
 
-#include "virtio/buffers.hpp"
+#include "base/buffers.hpp"
 #include "virtio/dma_memory.hpp"
 
 #include <array>

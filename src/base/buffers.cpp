@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "virtio/buffers.hpp"
+#include "base/buffers.hpp"
 
 #include "base/check.hpp"
 
@@ -52,6 +52,14 @@ std::size_t Buffers::fill_front(std::span<const std::byte> from) {
     return consume(from.size(), [&](std::byte* bytes, std::size_t done, std::size_t now) {
         std::memcpy(bytes, from.data() + done, now);
     });
+}
+
+std::size_t Buffers::move_front(std::size_t most, Buffers& to) {
+    return consume(most, [&](std::byte* bytes, std::size_t, std::size_t now) { to.add(bytes, now); });
+}
+
+void Buffers::drop_front(std::size_t most) {
+    consume(most, [](const std::byte*, std::size_t, std::size_t) {});
 }
 
 std::byte* Buffers::take_last() {
