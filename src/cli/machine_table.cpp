@@ -78,7 +78,7 @@ std::optional<std::string> rate_text(std::optional<double> value) {
 }
 
 using Text = std::optional<std::string>;
-constexpr std::array<Column, 16> table{
+constexpr std::array<Column, 18> table{
     {{"NAME", true, true, [](const MachineRow& row) -> Text { return row.status.name; }},
      {"MONITOR", false, true, [](const MachineRow& row) -> Text { return fmt::format("{}", row.process); }},
      {"STATE", true, true, [](const MachineRow& row) -> Text { return row.status.state; }},
@@ -90,6 +90,12 @@ constexpr std::array<Column, 16> table{
      {"STEAL %", false, false, [](const MachineRow& row) { return percent_text(row.stolen_percent); }},
      {"SWITCHES/s", false, false, [](const MachineRow& row) { return rate_text(row.switches); }},
      {"EXITS/s", false, false, [](const MachineRow& row) { return rate_text(row.exits); }},
+     {"PROCS", false, false,
+      [](const MachineRow& row) -> Text {
+          if (!row.status.figures.processes) return std::nullopt;
+          return fmt::format("{}", *row.status.figures.processes);
+      }},
+     {"PSWITCH/s", false, false, [](const MachineRow& row) { return rate_text(row.process_switches); }},
      {"TOUCHED", false, false, [](const MachineRow& row) { return bytes_text(row.status.figures.touched); }},
      {"SHARED", false, false, [](const MachineRow& row) { return bytes_text(row.status.figures.shared); }},
      {"ZERO", false, false, [](const MachineRow& row) { return bytes_text(row.status.figures.zero); }},
@@ -114,7 +120,8 @@ std::vector<MachineRow> rows_of(const std::vector<Reply>& monitors, const std::v
                      percent(rate(now.processor_time, then.figures.processor_time, then.seconds)),
                  .stolen_percent = percent(rate(now.stolen_time, then.figures.stolen_time, then.seconds)),
                  .switches = rate(now.switches, then.figures.switches, then.seconds),
-                 .exits = rate(now.exits, then.figures.exits, then.seconds)});
+                 .exits = rate(now.exits, then.figures.exits, then.seconds),
+                 .process_switches = rate(now.process_switches, then.figures.process_switches, then.seconds)});
         }
     }
     return rows;
@@ -181,6 +188,8 @@ std::string json_of(const std::vector<MachineRow>& rows, const std::vector<Reply
         add("steal_percent", row.stolen_percent);
         add("switches_per_s", row.switches);
         add("exits_per_s", row.exits);
+        add("processes", status.figures.processes);
+        add("process_switches_per_s", row.process_switches);
         add("touched_bytes", status.figures.touched);
         add("shared_bytes", status.figures.shared);
         add("zero_bytes", status.figures.zero);

@@ -20,6 +20,7 @@ struct MachineRow {
     std::optional<double> stolen_percent;
     std::optional<double> switches;  // a second
     std::optional<double> exits;     // a second
+    std::optional<double> process_switches;  // a second
 };
 
 // `before`: an earlier look. Machines that were not there are averaged since their start.

@@ -54,6 +54,7 @@ bool write_cr3(Vcpu& vcpu, std::uint64_t value, Trap& trap) noexcept {
     if (vcpu.long_mode() && value >> physical_address_bits != 0) return raise(trap, Vector::GP, 0);
     if (vcpu.trace != nullptr) [[unlikely]]
         vcpu.trace->record(TraceKind::AddressSpace, {.value = value});
+    vcpu.address_spaces.loaded(value);
     vcpu.paging.cr3 = value;
     vcpu.mmu->flush_non_global();
     return true;

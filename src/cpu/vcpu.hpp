@@ -11,6 +11,7 @@
 
 #pragma once
 
+#include "cpu/address_spaces.hpp"
 #include "cpu/trap_counts.hpp"
 #include "mmu/mmu.hpp"
 #include "mmu/tlb.hpp"
@@ -114,6 +115,7 @@ struct alignas(4096) Vcpu {
     alignas(4096) std::array<std::byte, engine_area_size> engine_area{};
 
     TrapCounts traps;
+    AddressSpaces address_spaces;
     TraceRing* trace = nullptr;  // where traps and returns are recorded; null: nowhere
 
     // What INIT and start-up IPIs ask for, see request_init(). Others write it, the owner takes it.

@@ -15,6 +15,8 @@ struct MachineFigures {
     std::optional<std::chrono::nanoseconds> stolen_time;     // they could have run, and others did
     std::optional<std::uint64_t> switches;                   // times that a vCPU got a processor
     std::optional<std::uint64_t> exits;  // accesses to devices, and times that a vCPU left its engine
+    std::optional<std::uint64_t> process_switches;  // inferred, see cpu/address_spaces.hpp
+    std::optional<std::uint64_t> processes;         // address spaces that ran in the last ten seconds
     // Memory, in bytes.
     std::optional<std::uint64_t> touched;  // the host backs it
     std::optional<std::uint64_t> shared;

@@ -132,6 +132,17 @@ MachineFigures Machine::figures() const {
     figures.switches = turns.turns;
     figures.exits = 0;
     for (const auto& processor : processors_) *figures.exits += processor->exits();
+    constexpr std::uint64_t lately = 10;  // seconds
+    std::uint64_t now = clock_.ticks();
+    std::uint64_t since = now - std::min(now, lately * clock_.hz());
+    std::vector<std::uint64_t> spaces;
+    figures.process_switches = 0;
+    for (const auto& processor : processors_) {
+        *figures.process_switches += processor->address_spaces().switches();
+        processor->address_spaces().since(since, spaces);
+    }
+    std::sort(spaces.begin(), spaces.end());
+    figures.processes = static_cast<std::uint64_t>(std::unique(spaces.begin(), spaces.end()) - spaces.begin());
     MemoryFigures pages = memory_->figures();
     figures.touched = (pages.own + pages.shared) << 12;
     figures.shared = pages.shared << 12;

@@ -77,6 +77,8 @@ public:
     // Accesses to devices, and times that the engine had something to say. Any thread.
     std::uint64_t exits() const { return environment_.accesses() + exits_.load(std::memory_order_relaxed); }
 
+    const AddressSpaces& address_spaces() const { return vcpu_->address_spaces; }  // any thread
+
     // While it does not execute, by whoever sees to that.
     void forget_frames() noexcept { mmu_.forget_frames(); }
 

@@ -125,6 +125,18 @@ TEST_F(Control, Top) {
     EXPECT_EQ(live.wait_for_exit(patience(20)), std::nullopt);
 }
 
+// What nobody tells the monitor: how many processes there are, and how often they take turns.
+TEST_F(Control, TopShowsProcesses) {
+    GuestProcess guest{{"run", machine("two", small::two_processes)}};
+    ASSERT_TRUE(guest.wait_for("ready", patience(20))) << CONSOLE_OF(guest);
+    std::string shown;
+    for (int look = 0; look < 100 && !contains(shown, "\"processes\":2"); ++look)
+        shown = undercroft({"top", "--once", "--json"}).output;
+    EXPECT_TRUE(contains(shown, "\"processes\":2,\"process_switches_per_s\":")) << shown;
+    EXPECT_FALSE(contains(shown, "\"process_switches_per_s\":0.0")) << shown;
+    EXPECT_TRUE(contains(undercroft({"top", "--once"}).output, "PSWITCH/s"));
+}
+
 TEST_F(Control, ConsolesOfSeveralClients) {
     GuestProcess guest{{"run", machine("echo", small::echo), machine("idle", small::idle)}};
     ASSERT_TRUE(guest.wait_for("ready", patience(20))) << CONSOLE_OF(guest);

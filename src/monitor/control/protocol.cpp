@@ -34,14 +34,16 @@ struct Count {
     std::string_view name;
     std::optional<std::uint64_t> MachineFigures::*member;
 };
-constexpr std::array<Count, 8> counts{{{"switches", &MachineFigures::switches},
-                                       {"exits", &MachineFigures::exits},
-                                       {"touched_bytes", &MachineFigures::touched},
-                                       {"shared_bytes", &MachineFigures::shared},
-                                       {"zero_bytes", &MachineFigures::zero},
-                                       {"ballooned_bytes", &MachineFigures::ballooned},
-                                       {"swapped_bytes", &MachineFigures::swapped},
-                                       {"compressed_bytes", &MachineFigures::compressed}}};
+constexpr std::array<Count, 10> counts{{{"switches", &MachineFigures::switches},
+                                        {"exits", &MachineFigures::exits},
+                                        {"process_switches", &MachineFigures::process_switches},
+                                        {"processes", &MachineFigures::processes},
+                                        {"touched_bytes", &MachineFigures::touched},
+                                        {"shared_bytes", &MachineFigures::shared},
+                                        {"zero_bytes", &MachineFigures::zero},
+                                        {"ballooned_bytes", &MachineFigures::ballooned},
+                                        {"swapped_bytes", &MachineFigures::swapped},
+                                        {"compressed_bytes", &MachineFigures::compressed}}};
 
 struct Time {
     std::string_view name;
