@@ -77,6 +77,8 @@ TEST_F(BadInput, Options) {
     expect_refused("run --kernel x --cpus two", "--cpus");
     expect_refused("run --kernel x --cpus 2 --engine lockstep",
                    "lockstep follows one virtual processor only");
+    expect_refused("run --kernel x --pv clock", "--pv: paravirtual feature 'clock': not one of all, none");
+    expect_refused("run --kernel x --pv steal-time,", "--pv: paravirtual feature ''");
     expect_refused("run --kernel x --memory 1M", "memory '1M': too small");
     expect_refused("run --kernel x --memory 100T", "memory '100T'");
     expect_refused("run --kernel x --memory 100G", "memory '100G': more than 64 GiB");
@@ -93,6 +95,7 @@ TEST_F(BadInput, MachineFiles) {
     expect_refused("run /nonexistent/a.toml", "machine '/nonexistent/a.toml': No such file");
     expect_refused("run " + file("c.toml", "kernel = 'k'\ncolour = 'red'\n"),
                    "c.toml:2: unknown key 'colour'");
+    expect_refused("run " + file("p.toml", "kernel = 'k'\nparavirtual = 'x'\n"), "paravirtual feature 'x'");
     expect_refused("run " + a + " --memory 1G", "--memory describes a machine, and so does " + a);
     expect_refused("run --reboot " + a, "--reboot describes a machine");
     expect_refused("run --kernel x --name 'a b'", "name 'a b'");

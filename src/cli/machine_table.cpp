@@ -121,7 +121,8 @@ std::vector<MachineRow> rows_of(const std::vector<Reply>& monitors, const std::v
                  .stolen_percent = percent(rate(now.stolen_time, then.figures.stolen_time, then.seconds)),
                  .switches = rate(now.switches, then.figures.switches, then.seconds),
                  .exits = rate(now.exits, then.figures.exits, then.seconds),
-                 .process_switches = rate(now.process_switches, then.figures.process_switches, then.seconds)});
+                 .process_switches =
+                     rate(now.process_switches, then.figures.process_switches, then.seconds)});
         }
     }
     return rows;

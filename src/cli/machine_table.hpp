@@ -18,8 +18,8 @@ struct MachineRow {
     control::MachineStatus status;
     std::optional<double> processor_percent;  // of one processor
     std::optional<double> stolen_percent;
-    std::optional<double> switches;  // a second
-    std::optional<double> exits;     // a second
+    std::optional<double> switches;          // a second
+    std::optional<double> exits;             // a second
     std::optional<double> process_switches;  // a second
 };
 

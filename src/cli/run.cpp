@@ -97,6 +97,9 @@ Result<TenantOptions> machine_of(const RunArguments& arguments) {
         if (!folder) return folder.error();
         options.machine.folders.push_back(*std::move(folder));
     }
+    auto paravirtual = paravirtual_features(arguments.paravirtual);
+    if (!paravirtual) return Error{"--pv: " + paravirtual.error().message};
+    options.machine.paravirtual = *paravirtual;
     options.name = *std::move(name);
     options.machine.engine = *engine;
     if (*engine == EngineKind::Lockstep) options.machine.engine.lockstep_every = arguments.lockstep_every;
@@ -169,6 +172,11 @@ std::vector<const CLI::Option*> add_machine_options(CLI::App& verb, RunArguments
         ->type_name("N");
     verb.add_option("--console", arguments.console, "stdio, file:PATH (output only) or unix:PATH (a socket)")
         ->type_name("WHERE")
+        ->capture_default_str();
+    verb.add_option("--pv", arguments.paravirtual,
+                    "what the guest is offered of KVM's paravirtual interface beside its clock:\nall, none, "
+                    "steal-time, tlb-flush, with commas; '-' in front takes one away")
+        ->type_name("NAMES")
         ->capture_default_str();
     verb.add_flag("--balloon", arguments.balloon,
                   "a balloon (virtio), by which 'undercroft balloon' takes memory from\nthe guest and gives "

@@ -39,6 +39,7 @@ struct RunArguments {
     std::string swap_folder = "/var/tmp";
     std::string log = "warn";
     bool no_sharing = false;
+    std::string paravirtual = "none";
     std::string trace;
     std::string trace_format = "table";
     std::string trace_file;

@@ -35,7 +35,8 @@ public:
     // are missed.
     void since(std::uint64_t ticks, std::vector<std::uint64_t>& pages) const {
         for (const Slot& slot : slots_) {
-            if (slot.when.load(std::memory_order_relaxed) >= ticks && slot.page.load(std::memory_order_relaxed) != 0)
+            if (slot.when.load(std::memory_order_relaxed) >= ticks &&
+                slot.page.load(std::memory_order_relaxed) != 0)
                 pages.push_back(slot.page.load(std::memory_order_relaxed));
         }
     }

@@ -28,8 +28,8 @@ CpuidResult ask_host(std::uint32_t leaf, std::uint32_t subleaf) {
 // Collects leaves; each function below fills in one group.
 class Builder {
 public:
-    Builder(CpuidTable::Host host, std::uint64_t tsc_khz, unsigned vcpu_count)
-        : host_{host}, tsc_khz_{tsc_khz}, vcpu_count_{vcpu_count} {
+    Builder(CpuidTable::Host host, std::uint64_t tsc_khz, unsigned vcpu_count, std::uint32_t paravirtual)
+        : host_{host}, tsc_khz_{tsc_khz}, vcpu_count_{vcpu_count}, paravirtual_{paravirtual} {
         CpuidResult vendor = host_(0, 0);
         is_amd_ = (vendor.ebx == 0x68747541 && vendor.edx == 0x69746e65 &&
                    vendor.ecx == 0x444d4163) ||  // AuthenticAMD
@@ -75,6 +75,7 @@ private:
     CpuidTable::Host host_;
     std::uint64_t tsc_khz_;
     unsigned vcpu_count_;
+    std::uint32_t paravirtual_;
     bool is_amd_ = false;
     std::uint32_t host_max_basic_ = 0;
     std::uint32_t host_max_extended_ = 0;
@@ -154,7 +155,7 @@ void Builder::hypervisor_leaves() {
     constexpr std::uint32_t clocksource2 = 1u << 3;
     constexpr std::uint32_t clocksource_stable = 1u << 24;
     add(0x40000000, {.eax = 0x40000010, .ebx = 0x4b4d564b, .ecx = 0x564b4d56, .edx = 0x4d});  // KVMKVMKVM
-    add(0x40000001, {.eax = nop_io_delay | clocksource2 | clocksource_stable});
+    add(0x40000001, {.eax = nop_io_delay | clocksource2 | clocksource_stable | paravirtual_});
     add(0x40000010, {.eax = static_cast<std::uint32_t>(tsc_khz_)});
     add(software_tlb::signature_leaf, {.eax = software_tlb::features_leaf,
                                        .ebx = 0x65646e55,  // UndercroftVM
@@ -210,11 +211,11 @@ std::vector<CpuidTable::Leaf> Builder::take() {
 
 }  // namespace
 
-CpuidTable::CpuidTable(std::uint64_t tsc_khz, unsigned vcpu_count)
-    : CpuidTable{ask_host, tsc_khz, vcpu_count} {}
+CpuidTable::CpuidTable(std::uint64_t tsc_khz, unsigned vcpu_count, std::uint32_t paravirtual)
+    : CpuidTable{ask_host, tsc_khz, vcpu_count, paravirtual} {}
 
-CpuidTable::CpuidTable(Host host, std::uint64_t tsc_khz, unsigned vcpu_count) {
-    Builder builder{host, tsc_khz, std::max(vcpu_count, 1u)};
+CpuidTable::CpuidTable(Host host, std::uint64_t tsc_khz, unsigned vcpu_count, std::uint32_t paravirtual) {
+    Builder builder{host, tsc_khz, std::max(vcpu_count, 1u), paravirtual};
     builder.basic_leaves();
     builder.cache_leaves();
     builder.topology_leaves();

@@ -6,6 +6,8 @@
 
 #pragma once
 
+#include "cpu/paravirtual.hpp"
+
 #include <cstdint>
 #include <vector>
 
@@ -20,11 +22,12 @@ struct CpuidResult {
 class CpuidTable {
 public:
     // From the host's processor; `tsc_khz` for leaf 0x15 and the hypervisor's timing leaf; `vcpu_count` for
-    // topology.
-    CpuidTable(std::uint64_t tsc_khz, unsigned vcpu_count);
+    // topology; `paravirtual` as in cpu/paravirtual.hpp.
+    CpuidTable(std::uint64_t tsc_khz, unsigned vcpu_count, std::uint32_t paravirtual = Paravirtual::All);
     // From another processor, for tests.
     using Host = CpuidResult (*)(std::uint32_t leaf, std::uint32_t subleaf);
-    CpuidTable(Host host, std::uint64_t tsc_khz, unsigned vcpu_count);
+    CpuidTable(Host host, std::uint64_t tsc_khz, unsigned vcpu_count,
+               std::uint32_t paravirtual = Paravirtual::All);
 
     // With what depends on the vCPU filled in: APIC id, OSXSAVE, sizes by XCR0. Out-of-range leaves answer as
     // the vendor's do.

@@ -129,7 +129,7 @@ TEST_F(Cpuid, Hypervisor) {
     std::memcpy(text + 4, &signature.ecx, 4);
     std::memcpy(text + 8, &signature.edx, 4);
     EXPECT_STREQ(text, "KVMKVMKVM");
-    EXPECT_EQ(ask(0x40000001).eax, 0x0100000au);
+    EXPECT_EQ(ask(0x40000001).eax, 0x0100022au);
     EXPECT_EQ(ask(0x40000010).eax, 2'000'000u);
     EXPECT_TRUE(all_zero(ask(0x40000005)));
     EXPECT_TRUE(all_zero(ask(0x40000200)));

@@ -119,6 +119,7 @@ std::optional<std::uint64_t> MachineEnvironment::read_device_msr(Vcpu& vcpu, std
     }
     if (Msr{index} == Msr::KVM_SYSTEM_TIME_NEW) return kvm_system_time_;
     if (Msr{index} == Msr::KVM_WALL_CLOCK_NEW) return kvm_wall_clock_;
+    if (Msr{index} == Msr::KVM_STEAL_TIME && offers(Paravirtual::StealTime)) return steal_time_.msr();
     return std::nullopt;
 }
 
@@ -143,6 +144,8 @@ bool MachineEnvironment::write_device_msr(Vcpu& vcpu, std::uint32_t index, std::
         publish_wall_clock(vcpu);
         return true;
     }
+    if (Msr{index} == Msr::KVM_STEAL_TIME && offers(Paravirtual::StealTime))
+        return steal_time_.write_msr(*vcpu.mmu, value);
     return false;
 }
 

@@ -10,8 +10,10 @@
 #include "base/log.hpp"
 #include "base/stopwatch.hpp"
 #include "cpu/environment.hpp"
+#include "cpu/paravirtual.hpp"
 #include "machine/board.hpp"
 #include "machine/console_output.hpp"
+#include "machine/steal_time.hpp"
 #include "trace/event.hpp"
 
 #include <atomic>
@@ -34,8 +36,10 @@ public:
 
     // What all vCPUs of a machine have in common.
     struct Shared {
-        explicit Shared(const Clock& clock) : start_ticks{clock.ticks()} {}
+        explicit Shared(const Clock& clock, std::uint32_t offered = Paravirtual::All)
+            : start_ticks{clock.ticks()}, paravirtual{offered} {}
         std::uint64_t start_ticks;  // when kvmclock's time began: the one reading that all vCPUs are told
+        std::uint32_t paravirtual;  // see cpu/paravirtual.hpp
         Once reported;
     };
 
@@ -58,6 +62,8 @@ public:
     // For the buses: nobody answers at this port or address.
     void report_unclaimed(std::string_view space, std::uint64_t address, Access access);
 
+    StealTime& steal_time() { return steal_time_; }
+    const StealTime& steal_time() const { return steal_time_; }
     const Statistics& statistics() const { return statistics_; }
     // To ports, device memory and device MSRs. Any thread.
     std::uint64_t accesses() const { return accesses_.load(std::memory_order_relaxed); }
@@ -76,6 +82,7 @@ private:
     LocalApic& local_apic();
     void publish_system_time(const Vcpu& vcpu);
     void publish_wall_clock(const Vcpu& vcpu);
+    bool offers(std::uint32_t feature) const { return (shared_.paravirtual & feature) != 0; }
     std::string where() const;  // RIP and the instruction's bytes
 
     Vcpu& vcpu_;
@@ -85,6 +92,7 @@ private:
     Shared& shared_;
     std::uint64_t kvm_system_time_ = 0;
     std::uint64_t kvm_wall_clock_ = 0;
+    StealTime steal_time_;
     Statistics statistics_;
     std::atomic<std::uint64_t> accesses_{0};  // written by the thread that executes
 };

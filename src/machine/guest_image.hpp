@@ -6,6 +6,7 @@
 
 #include "base/result.hpp"
 #include "boot/load.hpp"
+#include "cpu/paravirtual.hpp"
 #include "disk/open_disk.hpp"
 #include "memory/guest_memory.hpp"
 #include "net/choice.hpp"
@@ -49,6 +50,7 @@ struct MachineConfig {
     bool balloon = false;
     EngineChoice engine;
     ShareOptions share;
+    std::uint32_t paravirtual = 0;    // see cpu/paravirtual.hpp
     TraceKinds trace;                 // what is recorded while it runs
     std::shared_ptr<FramePool> pool;  // of machine frames; null: one of its own
 

@@ -61,9 +61,9 @@ Machine::Machine(GuestImage image, unsigned processors, ShareOptions share, cons
                   [this](GuestPhysical address, std::uint64_t length) {
                       if (exchange_) exchange_->device_wrote(address, length);
                   }},
-      cpuid_{clock_.hz() / 1000, processors},
+      cpuid_{clock_.hz() / 1000, processors, ground.paravirtual},
       board_{clock_, console_.output(), console_.input(), board_outputs(), processors},
-      shared_{clock_} {
+      shared_{clock_, ground.paravirtual} {
     console_.output().on_room([this] {
         std::lock_guard lock{board_.lock()};
         for (const auto& processor : processors_) processor->wake();

@@ -59,10 +59,11 @@ public:
         EventLoop& loop;
         const Clock& clock;
         Scheduler& scheduler;
-        MemoryKeepers keepers{};  // of its memory, while it runs
+        MemoryKeepers keepers{};        // of its memory, while it runs
         std::span<const Folder> folders{};
-        bool balloon = false;     // the machine has one
-        TraceKinds trace{};       // what is recorded
+        bool balloon = false;           // the machine has one
+        std::uint32_t paravirtual = 0;  // what it is offered of KVM's interface
+        TraceKinds trace{};             // what is recorded
     };
 
     // Its log lines name the caller's LogSubject.

@@ -100,7 +100,8 @@ Statistics statistics_of(const VirtualProcessor& processor, std::uint64_t hz) {
               {"device memory writes", exits.memory_writes, ""},
               {"device MSR accesses", exits.msr_accesses, ""},
               {"interrupts", exits.interrupts, ""},
-              {"halts", figures.halts, ""}}}};
+              {"halts", figures.halts, ""},
+              {"TLB flushes that others asked for", processor.flushes_for_others(), ""}}}};
 }
 
 void add(Figure& to, const Figure& figure) {
@@ -142,7 +143,8 @@ MachineFigures Machine::figures() const {
         processor->address_spaces().since(since, spaces);
     }
     std::sort(spaces.begin(), spaces.end());
-    figures.processes = static_cast<std::uint64_t>(std::unique(spaces.begin(), spaces.end()) - spaces.begin());
+    figures.processes =
+        static_cast<std::uint64_t>(std::unique(spaces.begin(), spaces.end()) - spaces.begin());
     MemoryFigures pages = memory_->figures();
     figures.touched = (pages.own + pages.shared) << 12;
     figures.shared = pages.shared << 12;

@@ -79,9 +79,11 @@ void VirtualProcessor::record_turn(TraceKind kind, TurnEnd end) noexcept {
 TurnResult VirtualProcessor::run() {
     LogSubject subject{log_subject_};
     record_turn(TraceKind::TurnBegin, {});
+    environment_.steal_time().turn_begins(mmu_, stolen());
     TurnResult result = take_turn();
-    // After the last one the trace is being read.
-    if (result.end != TurnEnd::Ended) record_turn(TraceKind::TurnEnd, result.end);
+    if (result.end == TurnEnd::Ended) return result;  // its trace and memory are being looked at
+    environment_.steal_time().turn_ends(mmu_);
+    record_turn(TraceKind::TurnEnd, result.end);
     return result;
 }
 

@@ -119,6 +119,7 @@ public:
     const Engine& engine() const { return *engine_; }
     const MmuStatistics& mmu_statistics() const { return mmu_.statistics(); }
     const MachineEnvironment::Statistics& device_statistics() const { return environment_.statistics(); }
+    std::uint64_t flushes_for_others() const { return environment_.steal_time().flushes(); }
     const TrapCounts& traps() const { return vcpu_->traps; }
     const TraceRing* trace() const { return trace_.get(); }  // null: none is kept
 

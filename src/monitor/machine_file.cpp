@@ -53,7 +53,7 @@ private:
         std::string_view name;
         Member member;
     };
-    static const std::array<Key, 17> keys;
+    static const std::array<Key, 18> keys;
 
     Reason wrong(std::string_view reason) const { return fmt::format("{}: {}", key_, reason); }
     Reason wrong_kind(const toml::node& node, std::string_view wanted) const {
@@ -110,6 +110,7 @@ private:
     Reason yes_or_no(const toml::node& node, bool& option) const;
     Reason reboot(const toml::node& node);
     Reason balloon(const toml::node& node);
+    Reason paravirtual(const toml::node& node);
     Reason weight(const toml::node& node) {
         return number(node, processor_weight, options_.machine.share.weight);
     }
@@ -123,7 +124,7 @@ private:
     std::vector<std::string> ports_;
 };
 
-constexpr std::array<MachineFile::Key, 17> MachineFile::keys{{{"name", &MachineFile::name},
+constexpr std::array<MachineFile::Key, 18> MachineFile::keys{{{"name", &MachineFile::name},
                                                               {"kernel", &MachineFile::kernel},
                                                               {"initrd", &MachineFile::initrd},
                                                               {"append", &MachineFile::append},
@@ -138,6 +139,7 @@ constexpr std::array<MachineFile::Key, 17> MachineFile::keys{{{"name", &MachineF
                                                               {"log-file", &MachineFile::log_file},
                                                               {"reboot", &MachineFile::reboot},
                                                               {"balloon", &MachineFile::balloon},
+                                                              {"paravirtual", &MachineFile::paravirtual},
                                                               {"weight", &MachineFile::weight},
                                                               {"cap", &MachineFile::cap}}};
 
@@ -220,6 +222,15 @@ MachineFile::Reason MachineFile::engine(const toml::node& node) {
     auto kind = engine_named(name);
     if (!kind) return kind.error().message;
     options_.machine.engine = *kind;
+    return {};
+}
+
+MachineFile::Reason MachineFile::paravirtual(const toml::node& node) {
+    std::string names;
+    if (Reason reason = text(node, names)) return reason;
+    auto features = paravirtual_features(names);
+    if (!features) return features.error().message;
+    options_.machine.paravirtual = *features;
     return {};
 }
 

@@ -6,6 +6,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <span>
 #include <vector>
@@ -108,6 +109,35 @@ Result<std::string> machine_name(const std::string& name) {
     if (!std::ranges::all_of(name, allowed) || name.front() == '-')
         return Error{fmt::format("name '{}': not of letters, digits, '.', '_' and '-'", name)};
     return name;
+}
+
+Result<std::uint32_t> paravirtual_features(std::string_view text) {
+    struct Feature {
+        std::string_view name;
+        std::uint32_t bits;
+    };
+    constexpr std::array<Feature, 3> known{{{"all", Paravirtual::All},
+                                            {"steal-time", Paravirtual::StealTime},
+                                            {"tlb-flush", Paravirtual::TlbFlush}}};
+    std::uint32_t features = 0;
+    for (std::size_t from = 0; from <= text.size();) {
+        std::size_t end = std::min(text.find(',', from), text.size());
+        std::string_view word = text.substr(from, end - from);
+        from = end + 1;
+        if (word == "none") {
+            features = 0;
+            continue;
+        }
+        bool leave_out = word.starts_with('-');
+        auto found = std::find_if(known.begin(), known.end(), [&](const Feature& feature) {
+            return feature.name == word.substr(leave_out ? 1 : 0);
+        });
+        if (found == known.end())
+            return Error{
+                fmt::format("paravirtual feature '{}': not one of all, none, steal-time, tlb-flush", word)};
+        features = leave_out ? features & ~found->bits : features | found->bits;
+    }
+    return features;
 }
 
 Result<void> check(const MachineConfig& config) {

@@ -17,6 +17,9 @@ namespace undercroft {
 Result<EngineKind> engine_named(const std::string& name);    // translate, step, lockstep
 Result<DiskChoice> disk_named(const std::string& text);      // FILE[,ro][,format=...][,overlay=...]
 Result<FolderChoice> folder_named(const std::string& text);  // FOLDER[,tag=NAME][,ro]
+// Which of KVM's paravirtual features a machine is offered: names with commas, each with a '-' in front if it
+// is not to be; `none` and `all`. It begins with none.
+Result<std::uint32_t> paravirtual_features(std::string_view text);
 Result<unsigned> processor_count(std::int64_t count);
 // Those of the host's that are passed on, to the first network of the kind 'user'.
 Result<void> add_ports(const std::vector<std::string>& ports, MachineConfig& config);

@@ -157,6 +157,7 @@ Result<void> Tenant::run() {
               {{"read and unpack kernel", seconds(image.unpacking), "s"},
                {"place in memory", seconds(image.placing), "s"}}};
     LogSubject subject{options_.log_name};
+    bool lockstep = options_.machine.engine.kind == EngineKind::Lockstep;
     auto machine = Machine::create(std::move(image), options_.machine.engine, options_.machine.processors,
                                    options_.machine.share,
                                    {.disks = disks_,
@@ -168,6 +169,7 @@ Result<void> Tenant::run() {
                                     .keepers = keepers_,
                                     .folders = folders_,
                                     .balloon = options_.machine.balloon,
+                                    .paravirtual = lockstep ? 0 : options_.machine.paravirtual,
                                     .trace = options_.machine.trace});
     if (!machine) return machine.error();
     start_.figures.push_back({"until the guest ran", since_start(), "s"});

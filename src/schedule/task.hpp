@@ -101,6 +101,10 @@ public:
     // true is followed by Scheduler::wake().
     virtual bool is_ready() const noexcept = 0;
 
+protected:
+    // In a turn: the time until then that it wanted to run and did not.
+    Nanoseconds stolen() const { return stolen_; }
+
 private:
     friend class RunQueue;
     friend class Scheduler;

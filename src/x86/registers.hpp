@@ -143,6 +143,7 @@ enum class Msr : std::uint32_t {
     AMD_DE_CFG = 0xc0011029,
     KVM_WALL_CLOCK_NEW = 0x4b564d00,
     KVM_SYSTEM_TIME_NEW = 0x4b564d01,
+    KVM_STEAL_TIME = 0x4b564d03,
 };
 
 // A 64-bit address is canonical when bits 63..47 are equal (4-level paging).

@@ -102,7 +102,7 @@ void bad() {
     unknown("performance counters", 0xc1);
     unknown("XSS", 0xda0);
     unknown("KVM's asynchronous page faults", 0x4b564d02);
-    unknown("KVM's steal time", 0x4b564d03);
+    unknown("KVM's end of interrupt", 0x4b564d04);
     if (is_amd()) {
         unknown("MISC_ENABLE", 0x1a0);
         expect_done("HWCR", run(read_msr, access(0xc0010015)));
