@@ -20,7 +20,7 @@ enum class TraceKind : std::uint8_t {
     AddressSpace,     // CR3 written (value)
     DeviceRead,       // (detail: DeviceSpace; address; value; target: how long it took, in ticks)
     DeviceWrite,
-    Hypercall,  // (value: its number; target: the result)
+    Hypercall,  // (value: its number; address, target: its first two arguments)
     TurnBegin,  // a processor of the host begins to run the vCPU (value: the processor)
     TurnEnd,    // ... and ends, for another (value: the processor; detail: why, as the scheduler names it)
 };

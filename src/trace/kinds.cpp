@@ -17,7 +17,7 @@ constexpr TraceKinds kernel_entries{
     TraceKind::SystemCall,      TraceKind::SystemReturn, TraceKind::Trap,   TraceKind::Interrupt,
     TraceKind::InterruptReturn, TraceKind::AddressSpace, TraceKind::TurnEnd};
 constexpr TraceKinds translations{TraceKind::TlbMiss, TraceKind::TlbFill, TraceKind::Trap,
-                                  TraceKind::InterruptReturn};
+                                  TraceKind::Hypercall, TraceKind::InterruptReturn};
 
 constexpr std::array<Group, 12> groups{{
     {"syscalls", {TraceKind::SystemCall, TraceKind::SystemReturn}},

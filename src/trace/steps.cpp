@@ -90,8 +90,8 @@ std::vector<Step> steps_of(const TraceMoment& moment) {
         case TraceKind::DeviceRead: return accessed(moment, "read");
         case TraceKind::DeviceWrite: return accessed(moment, "write");
         case TraceKind::Hypercall:
-            return {{here, fmt::format("hypercall {:#x} at {:#x}", e.value, e.rip)},
-                    {Actor::Monitor, fmt::format("done: {:#x}", e.target)}};
+            return {{here, fmt::format("hypercall {:#x} at {:#x}: trap", e.value, e.rip)},
+                    {Actor::Monitor, fmt::format("do what is asked for: {:#x}, {:#x}", e.address, e.target)}};
         case TraceKind::TurnBegin:
             return {{Actor::Monitor, fmt::format("machine switch: runs on processor {}", e.value)}};
         case TraceKind::TurnEnd:
