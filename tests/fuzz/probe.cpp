@@ -40,8 +40,10 @@ bool Proof::move() {
         if (n < 0) return false;
         const Value& kept = reg(register_of(1));
         bool distance = kept.kind == Kind::Distance || kept.kind == Kind::Base;
-        require(n < distance_count ? distance : kept.is_guests(), "keeps what does not belong there");
-        state_.slot[static_cast<std::size_t>(n)] = kept;
+        bool masked = kept.kind == Kind::Index;  // a guest's `and r11d, …` looks like a probe's
+        require(n < distance_count ? distance : kept.is_guests() || masked,
+                "keeps what does not belong there");
+        state_.slot[static_cast<std::size_t>(n)] = masked ? fresh() : kept;
         return true;
     }
     return false;
