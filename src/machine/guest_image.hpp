@@ -55,7 +55,9 @@ struct MachineConfig {
     std::shared_ptr<FramePool> pool;  // of machine frames; null: one of its own
 
     // At most layout::virtio_slot_count.
-    std::size_t virtio_devices() const { return disks.size() + networks.size() + folders.size() + (balloon ? 1 : 0); }
+    std::size_t virtio_devices() const {
+        return disks.size() + networks.size() + folders.size() + (balloon ? 1 : 0);
+    }
 };
 
 // What a kernel is told unless the user says otherwise. Mitigations inside a guest protect nothing from code

@@ -59,7 +59,7 @@ public:
         EventLoop& loop;
         const Clock& clock;
         Scheduler& scheduler;
-        MemoryKeepers keepers{};        // of its memory, while it runs
+        MemoryKeepers keepers{};  // of its memory, while it runs
         std::span<const Folder> folders{};
         bool balloon = false;           // the machine has one
         std::uint32_t paravirtual = 0;  // what it is offered of KVM's interface
