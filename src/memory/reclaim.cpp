@@ -130,12 +130,17 @@ void Reclaim::use_balloons(Lock& lock) {
 // By how much more a machine has than its part, by its size, of what all are to have.
 std::uint64_t Reclaim::ask_balloons(std::uint64_t pages) {
     std::uint64_t sizes = 0;
-    for (const Subject& subject : subjects_) sizes += subject.tenant->guest_memory().size() >> 12;
+    std::uint64_t frames = 0;
+    for (const Subject& subject : subjects_) {
+        sizes += subject.tenant->guest_memory().size() >> 12;
+        frames += subject.tenant->guest_memory().figures().own;
+    }
+    std::uint64_t left = frames - std::min(frames, pages);
     std::vector<std::pair<Subject*, std::uint64_t>> excesses;
     std::uint64_t all = 0;
     for (Subject& subject : subjects_) {
         const GuestMemory& memory = subject.tenant->guest_memory();
-        std::uint64_t part = (pool_->in_use() - pages) * (memory.size() >> 12) / sizes;
+        std::uint64_t part = left * (memory.size() >> 12) / sizes;
         std::uint64_t has = memory.figures().own;
         if (has <= part || !subject.tenant->ask_to_do_without(subject.asked)) continue;
         excesses.emplace_back(&subject, has - part);
