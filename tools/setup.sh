@@ -125,12 +125,15 @@ need_kernel() {
     [[ -s $CACHE/$1/vmlinuz ]] || step "fetching Debian's $1 kernel" "$ROOT/tools/fetch" kernel "$1"
 }
 
-# need_initramfs FLAVOUR [--tests | --stress | --bench]: prints the path of an up-to-date image.
+# need_initramfs FLAVOUR [--tests | --stress | --bench | --iperf]: prints the path of an up-to-date image.
 need_initramfs() {
     local image=$CACHE/initramfs-$1${2:+-${2#--}}.cpio
     need_kernel "$1"
     if [[ ${2-} == --stress && ! -x $CACHE/stress/usr/bin/stress-ng ]]; then
         step "fetching stress-ng" "$ROOT/tools/fetch" stress
+    fi
+    if [[ ${2-} == --iperf && ! -x $CACHE/iperf/usr/bin/iperf3 ]]; then
+        step "fetching iperf3" "$ROOT/tools/fetch" iperf
     fi
     [[ -x $CACHE/busybox/bin/busybox ]] || step "fetching busybox" "$ROOT/tools/fetch" busybox
     step "making the $1 initramfs" "$ROOT/tools/make-initramfs" "$1" "$image" "${@:2}"
