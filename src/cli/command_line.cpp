@@ -19,10 +19,16 @@ namespace undercroft::cli {
 namespace {
 
 // CLI11's messages may have several lines; the first says what is wrong.
-int complain(std::string message) {
+std::string first_line(std::string message) {
     message.erase(message.find_last_not_of("\n ") + 1);
     if (auto end = message.find('\n'); end != std::string::npos) message.resize(end);
-    std::fprintf(stderr, "undercroft: %s\n", message.c_str());
+    return message;
+}
+
+int complain(const CLI::App& app, const std::string& message) {
+    auto verbs = app.get_subcommands();
+    std::string verb = verbs.empty() ? "" : verbs.front()->get_name() + " ";
+    std::fprintf(stderr, "undercroft: %s (see 'undercroft %s--help')\n", message.c_str(), verb.c_str());
     return exit_usage;
 }
 
@@ -33,23 +39,33 @@ int start(int argc, char** argv) {
                  "undercroft"};
     app.set_version_flag("--version", UNDERCROFT_VERSION);
     app.require_subcommand(0, 1);
+    app.get_formatter()->label("SUBCOMMAND", "COMMAND");
+    app.footer(
+        "'undercroft COMMAND --help' tells more of one. Commands find machines by their names, in whichever "
+        "process\n"
+        "of this user they run: 'undercroft ps' lists them.");
     app.failure_message([](const CLI::App*, const CLI::Error& error) { return std::string{error.what()}; });
     int status = exit_success;
     RunArguments arguments;
     add_run(app, arguments, [&] { status = run(arguments); });
     for (auto add : {add_ps, add_top, add_pause, add_resume, add_stop, add_console, add_balloon})
         add(app, [&status](int of_verb) { status = of_verb; });
+    for (CLI::App* verb : app.get_subcommands({})) verb->group("Commands");
     try {
         app.parse(argc, argv);
         if (app.get_subcommands().empty()) {
-            return complain("no command; 'undercroft run --kernel FILE' boots a kernel, --help says more");
+            return complain(app, "no command; 'undercroft run --kernel FILE' boots a kernel");
         }
     } catch (const CLI::CallForHelp& help) {
         return app.exit(help);
     } catch (const CLI::CallForVersion& version) {
         return app.exit(version);
+    } catch (const CLI::ExtrasError&) {
+        std::string word = app.remaining(true).front();
+        return complain(app, app.get_subcommands().empty() ? "there is no command '" + word + "'"
+                                                           : "'" + word + "' is not expected");
     } catch (const CLI::ParseError& error) {
-        return complain(error.what());
+        return complain(app, first_line(error.what()));
     }
     return status;
 }

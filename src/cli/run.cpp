@@ -30,8 +30,9 @@ Examples:
   undercroft run --kernel vmlinuz --console unix:/tmp/console --stats
   undercroft run web.toml database.toml
 
-Keys on a terminal: Ctrl-A x ends the machine, Ctrl-A c shows its status, Ctrl-A Ctrl-A sends Ctrl-A.
-Exit status: 0 the guest powered off or was ended by Ctrl-A x, 1 the host failed or the engines differ,
+Keys on a terminal: Ctrl-A x ends the machine, Ctrl-A c shows its status, Ctrl-A h lists the keys, Ctrl-A Ctrl-A
+sends Ctrl-A. With several machines Ctrl-A 1 to 9 choose one, Ctrl-A 0 shows all.
+Exit status: 0 the guest powered off or the user ended it, 1 the host failed or the engines differ,
 2 wrong usage or input, 3 the guest reset or triple-faulted. Of several machines the worst counts:
 1 before 2 before 3 before 0.)";
 
@@ -125,7 +126,7 @@ std::vector<const CLI::Option*> add_machine_options(CLI::App& verb, RunArguments
     verb.add_option("--kernel", arguments.kernel, "the kernel's file")->type_name("FILE");
     verb.add_option("--initrd", arguments.initrd, "an initial RAM disk")->type_name("FILE");
     verb.add_option("--append", arguments.append,
-                    std::string{"more for the kernel's command line, after\n'"} + default_command_line + "'")
+                    "more for the kernel's command line, after what it always says\n(docs/machine.md)")
         ->type_name("TEXT");
     verb.add_option("--memory", arguments.memory, "size of the guest's memory: 512M, 4G …")
         ->type_name("SIZE")
@@ -230,8 +231,8 @@ void add_run(CLI::App& app, RunArguments& arguments, std::function<void()> chose
         ->type_name("N");
     verb->add_option(
             "--pool", arguments.pool,
-            "memory that all machines together take from the host at most; what\nis in no use for it goes "
-            "to a file")
+            "memory that all machines together take from the host at most; when they\nneed more, pages that "
+            "they do not use go to a file")
         ->type_name("SIZE");
     verb->add_option("--swap", arguments.swap_folder, "with --pool: the folder for that file")
         ->type_name("FOLDER")
