@@ -141,7 +141,7 @@ TEST_F(BadInput, Disks) {
                    "kernel '/nonexistent/vmlinuz'");
     std::string many;
     for (unsigned n = 0; n < 17; ++n) many += " --disk " + good + ",ro";
-    expect_refused("run --kernel x" + many, "17 disks: at most 16");
+    expect_refused("run --kernel x" + many, "17 devices (disks, networks, shares, balloon): at most 16");
 }
 
 TEST_F(BadInput, Networks) {
@@ -154,7 +154,7 @@ TEST_F(BadInput, Networks) {
                    "network 'tap:an-interface-of-too-long-a-name': not the name of an interface");
     std::string many;
     for (unsigned n = 0; n < 17; ++n) many += " --net switch:lan";
-    expect_refused("run --kernel x" + many, "17 devices: at most 16 disks, networks and balloons together");
+    expect_refused("run --kernel x" + many, "17 devices (disks, networks, shares, balloon): at most 16");
 }
 
 TEST_F(BadInput, ARefusedRunLeavesNoConsoleBehind) {
