@@ -5,6 +5,7 @@
 // there is no such instruction.
 #include "cpu/checks.hpp"
 #include "cpu/instructions.hpp"
+#include "trace/ring.hpp"
 #include "x86/software_tlb.hpp"
 
 namespace undercroft {
@@ -84,6 +85,10 @@ bool hypercall(Vcpu& vcpu, std::uint64_t next_rip, Trap& trap) noexcept {
     if (!vcpu.code_64bit() || (!asked && (call != Call::Enable || vcpu.cpl != 0)))
         return raise(trap, Vector::UD);
     if (vcpu.cpl != 0) return refuse(trap);
+    if (vcpu.trace != nullptr) [[unlikely]]
+        vcpu.trace->record(
+            TraceKind::Hypercall,
+            {.address = vcpu.reg(Gpr::Rbx), .value = vcpu.reg(Gpr::Rax), .target = vcpu.reg(Gpr::Rcx)});
     std::uint64_t own_rip = vcpu.rip;
     vcpu.rip = next_rip;
     if (!perform(vcpu, call, trap)) {

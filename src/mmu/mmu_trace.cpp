@@ -12,8 +12,9 @@ bool Mmu::translate_traced(GuestVirtual address, Access access, AccessMode mode,
     std::uint64_t hits = statistics_.second_level_hits;
     Mapping mapping;
     if (!look_up(address, access, mode, mapping, trap)) return false;
-    FillSource source =
-        statistics_.second_level_hits != hits ? FillSource::SecondLevelTlb : FillSource::PageTable;
+    FillSource source = statistics_.second_level_hits != hits ? FillSource::SecondLevelTlb
+                        : state_.software_tlb                 ? FillSource::GuestFilledTlb
+                                                              : FillSource::PageTable;
     finish(address, access, mode, mapping, out);
     std::uint64_t frame = 0;
     if (out.host != nullptr)

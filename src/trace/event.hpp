@@ -26,7 +26,8 @@ enum class TraceKind : std::uint8_t {
 };
 inline constexpr unsigned trace_kind_count = 13;
 
-enum class FillSource : std::uint8_t { PageTable, SecondLevelTlb };
+// The last one: the TLB of a guest that fills it by itself (docs/softtlb.md).
+enum class FillSource : std::uint8_t { PageTable, SecondLevelTlb, GuestFilledTlb };
 enum class DeviceSpace : std::uint8_t { Port, Memory, Msr };
 
 struct alignas(64) TraceEvent {

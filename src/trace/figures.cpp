@@ -18,10 +18,12 @@ constexpr unsigned user = 3;
 constexpr unsigned page_fault = 14;
 constexpr unsigned most_pages = 24;
 
-// A load or a store: what the translator fetches is no access of an instruction.
+// A load or a store of the process's own memory: what the translator fetches is no access of an instruction,
+// and descriptors and the kernel's stack are the processor's, not the process's.
 bool is_users_miss(const TraceEvent& event) {
     constexpr unsigned execute = 2;
-    return event.kind == TraceKind::TlbMiss && event.cpl == user && event.detail != execute;
+    return event.kind == TraceKind::TlbMiss && event.cpl == user && event.detail != execute &&
+           event.address >> 63 == 0;
 }
 
 using Events = std::span<const TraceEvent>;

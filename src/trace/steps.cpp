@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "trace/steps.hpp"
 
+#include "x86/software_tlb.hpp"
+
 #include <fmt/format.h>
 
 #include <array>
@@ -42,13 +44,27 @@ std::vector<Step> returned(const TraceEvent& event, std::string_view instruction
 }
 
 std::vector<Step> filled(const TraceEvent& event) {
-    bool remembered = static_cast<FillSource>(event.detail) == FillSource::SecondLevelTlb;
+    constexpr std::array<std::string_view, 3> sources{
+        "in the OS's page table: ", "in the second-level TLB: ", "in the TLB that the OS fills: "};
+    std::string_view source = event.detail < sources.size() ? sources[event.detail] : "";
     std::string found =
         event.target != 0 ? fmt::format("VPN {:#x} -> PFN {:#x} -> MFN {:#x}", event.address >> 12,
                                         event.value, event.target)
                           : fmt::format("VPN {:#x} -> PFN {:#x}: no frame", event.address >> 12, event.value);
-    return {{Actor::Monitor, (remembered ? "in the second-level TLB: " : "in the OS's page table: ") + found},
+    return {{Actor::Monitor, std::string{source} + found},
             {at_level(event.cpl), fmt::format("retried at {:#x}", event.rip)}};
+}
+
+// What a guest that fills its TLB by itself does in its miss handler, or anything else that is asked for.
+std::vector<Step> called(const TraceEvent& event) {
+    std::uint64_t page = event.address >> 12;
+    if (event.value != static_cast<std::uint64_t>(software_tlb::Call::WriteEntry))
+        return {
+            {at_level(event.cpl), fmt::format("hypercall {:#x} at {:#x}: trap", event.value, event.rip)},
+            {Actor::Monitor, fmt::format("do what is asked for: {:#x}, {:#x}", event.address, event.target)}};
+    return {{at_level(event.cpl), fmt::format("write VPN {:#x} -> PFN {:#x} into the TLB: trap", page,
+                                              (event.target & software_tlb::EntryLo::Page) >> 12)},
+            {Actor::Monitor, fmt::format("OS tried to write the TLB: remember VPN {:#x}", page)}};
 }
 
 std::vector<Step> accessed(const TraceMoment& moment, std::string_view what) {
@@ -89,9 +105,7 @@ std::vector<Step> steps_of(const TraceMoment& moment) {
                     {Actor::Monitor, "other processes' translations are put aside"}};
         case TraceKind::DeviceRead: return accessed(moment, "read");
         case TraceKind::DeviceWrite: return accessed(moment, "write");
-        case TraceKind::Hypercall:
-            return {{here, fmt::format("hypercall {:#x} at {:#x}: trap", e.value, e.rip)},
-                    {Actor::Monitor, fmt::format("do what is asked for: {:#x}, {:#x}", e.address, e.target)}};
+        case TraceKind::Hypercall: return called(e);
         case TraceKind::TurnBegin:
             return {{Actor::Monitor, fmt::format("machine switch: runs on processor {}", e.value)}};
         case TraceKind::TurnEnd:

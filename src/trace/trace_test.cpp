@@ -4,6 +4,8 @@
 #include "trace/ring.hpp"
 
 #include <gtest/gtest.h>
+
+#include <functional>
 #include <nlohmann/json.hpp>
 
 #include <set>
@@ -39,9 +41,11 @@ struct Processor {
                                          .target = 0x999,
                                          .detail = static_cast<std::uint8_t>(source)});
     }
-    void page_fault(std::uint64_t address) {
+    void page_fault(
+        std::uint64_t address, const std::function<void()>& handler = [] {}) {
         ring.record(TraceKind::Trap, {.address = address, .target = 0xffff9000, .detail = 14});
         cpl = 0;
+        handler();
         ring.record(TraceKind::InterruptReturn, {.target = rip, .detail = 3});
         cpl = 3;
     }
@@ -129,6 +133,23 @@ TEST(TraceFigures, B6ShowsWhoServedTheMiss) {
     EXPECT_TRUE(has(text, "in the OS's page table: VPN 0x6 -> PFN 0x77 -> MFN 0x999")) << text;
     EXPECT_TRUE(has(text, "in the second-level TLB: VPN 0x5")) << text;
     EXPECT_TRUE(has(text, "reflect #PF for 0x6000: call the OS's trap handler 0xffff9000")) << text;
+}
+
+TEST(TraceFigures, B6ShowsAGuestThatFillsItsTlb) {
+    Processor processor;
+    processor.miss(0xffff800000001000);  // the monitor pushes a frame: not the process's doing
+    processor.fill(0xffff800000001000);
+    processor.miss(0x6008);
+    processor.page_fault(0x6008, [&] {
+        processor.ring.record(TraceKind::Hypercall,
+                              {.address = 0x6001, .value = 0x55430001, .target = 0x4200b});
+    });
+    processor.miss(0x6008);
+    processor.fill(0x6008, FillSource::SecondLevelTlb);
+    std::string text = trace_figure(TraceFigure::B6, {processor.trace()});
+    EXPECT_TRUE(has(text, "write VPN 0x6 -> PFN 0x42 into the TLB: trap")) << text;
+    EXPECT_TRUE(has(text, "OS tried to write the TLB: remember VPN 0x6")) << text;
+    EXPECT_FALSE(has(text, "VPN 0xffff8")) << text;
 }
 
 TEST(TraceFigures, NothingRecordedIsNothingShown) {
