@@ -78,7 +78,7 @@ std::optional<std::string> rate_text(std::optional<double> value) {
 }
 
 using Text = std::optional<std::string>;
-constexpr std::array<Column, 18> table{
+constexpr std::array<Column, 19> table{
     {{"NAME", true, true, [](const MachineRow& row) -> Text { return row.status.name; }},
      {"MONITOR", false, true, [](const MachineRow& row) -> Text { return fmt::format("{}", row.process); }},
      {"STATE", true, true, [](const MachineRow& row) -> Text { return row.status.state; }},
@@ -103,7 +103,9 @@ constexpr std::array<Column, 18> table{
       [](const MachineRow& row) { return bytes_text(row.status.figures.ballooned); }},
      {"SWAPPED", false, false, [](const MachineRow& row) { return bytes_text(row.status.figures.swapped); }},
      {"COMPRESSED", false, false,
-      [](const MachineRow& row) { return bytes_text(row.status.figures.compressed); }}}};
+      [](const MachineRow& row) { return bytes_text(row.status.figures.compressed); }},
+     {"FROM DISK", false, false,
+      [](const MachineRow& row) { return bytes_text(row.status.figures.from_disk); }}}};
 
 }  // namespace
 
@@ -197,6 +199,7 @@ std::string json_of(const std::vector<MachineRow>& rows, const std::vector<Reply
         add("ballooned_bytes", status.figures.ballooned);
         add("swapped_bytes", status.figures.swapped);
         add("compressed_bytes", status.figures.compressed);
+        add("from_disk_bytes", status.figures.from_disk);
         root["machines"].push_back(std::move(machine));
     }
     root["monitors"] = nlohmann::ordered_json::array();

@@ -24,6 +24,7 @@ struct MachineFigures {
     std::optional<std::uint64_t> ballooned;
     std::optional<std::uint64_t> swapped;
     std::optional<std::uint64_t> compressed;  // of their size before
+    std::optional<std::uint64_t> from_disk;   // unchanged since, see memory/disk_origins.hpp
 };
 
 }  // namespace undercroft

@@ -152,6 +152,7 @@ MachineFigures Machine::figures() const {
     if (memory_->pool().swap() != nullptr) figures.swapped = pages.swapped << 12;
     figures.compressed = pages.compressed << 12;
     figures.ballooned = pages.ballooned << 12;
+    if (!disks_.empty()) figures.from_disk = memory_->disk_origins().pages() << 12;
     return figures;
 }
 

@@ -80,7 +80,8 @@ Result<std::unique_ptr<GuestMemory>> GuestMemory::create(std::vector<MemoryRegio
     memory->promised_ = frames;
     memory->pmap_ = PhysicalMap{limit};
     memory->left_ = Reservation{frames * sizeof(std::uint32_t)};
-    if (!memory->pmap_.valid() || !memory->left_)
+    memory->disk_origins_ = std::make_unique<DiskOrigins>(limit);
+    if (!memory->pmap_.valid() || !memory->left_ || !*memory->disk_origins_)
         return cannot_reserve(bytes, "no memory for the table of frames");
     return memory;
 }

@@ -27,6 +27,7 @@
 #pragma once
 
 #include "base/result.hpp"
+#include "memory/disk_origins.hpp"
 #include "memory/frame_pool.hpp"
 #include "memory/physical_map.hpp"
 #include "memory/request_gate.hpp"
@@ -155,6 +156,7 @@ public:
     void leave_shared_frames();
     bool has_left_shared_frames() const noexcept { return left_count_.load(std::memory_order_relaxed) != 0; }
     RequestGate& requests() noexcept { return requests_; }
+    DiskOrigins& disk_origins() const noexcept { return *disk_origins_; }
 
 private:
     explicit GuestMemory(std::shared_ptr<FramePool> pool) : pool_{std::move(pool)} {}
@@ -174,6 +176,7 @@ private:
     std::shared_ptr<FramePool> pool_;
     std::uint64_t promised_ = 0;  // frames
     PhysicalMap pmap_;
+    std::unique_ptr<DiskOrigins> disk_origins_;
     // Shared frames that pages have left, which somebody may still be looking at. Each page has room, as it
     // does not leave twice before they are seen to.
     Reservation left_;

@@ -118,8 +118,13 @@ std::uint64_t PageSharing::hash_range(Subject& subject, std::uint64_t pfn, std::
     std::uint64_t hashed = 0;
     for (; pfn < end; ++pfn) {
         const std::byte* page = memory.own_page(pfn);
-        if (page == nullptr) continue;
+        if (page == nullptr) {
+            PmapEntry entry = memory.entry(pfn);
+            if (!entry.is_shared() && !entry.is_out()) memory.disk_origins().forget(pfn);
+            continue;
+        }
         std::uint64_t hash = page_hash(page);
+        memory.disk_origins().look(pfn, hash);
         using Finding = PageHistory::Finding;
         Finding finding = subject.history.look(pfn, hash, memory.was_used(pfn, UseWatcher::Sharing));
         subject.ages |= finding == Finding::Aging;

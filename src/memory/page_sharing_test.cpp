@@ -85,6 +85,25 @@ TEST_F(Sharing, WritersGetFramesOfTheirOwn) {
     EXPECT_EQ(sharing.figures().frames, 0u);
 }
 
+TEST_F(Sharing, ChangedPagesAreNotFromTheDiskAnyMore) {
+    DiskOrigins& origins = first.guest_memory().disk_origins();
+    for (std::uint64_t pfn : {1u, 2u, 3u, 4u}) {
+        first.fill(pfn, pfn < 4 ? 7 : 9);
+        origins.note(pfn, first.guest_memory().own_page(pfn));
+    }
+    origins.note(4, first.guest_memory().own_page(4));
+    EXPECT_EQ(origins.pages(), 4u);
+    EXPECT_EQ(two_passes(), 2u);
+    EXPECT_EQ(origins.pages(), 4u) << "also those that are shared now";
+    first.fill(2, 8);
+    sharing.pass(test::at_once);
+    EXPECT_EQ(origins.pages(), 3u);
+    std::array<std::uint64_t, 1> page{4};
+    first.guest_memory().give_up(page, PageState::Unbacked);
+    sharing.pass(test::at_once);
+    EXPECT_EQ(origins.pages(), 2u);
+}
+
 TEST_F(Sharing, ZeroPagesGiveTheirFramesBack) {
     first.fill(1, 0);
     first.fill(2, 0);

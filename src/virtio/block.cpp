@@ -33,7 +33,7 @@ constexpr std::uint32_t most_segments = Queue::most_entries - 2;  // and a heade
 }  // namespace
 
 VirtioBlock::VirtioBlock(Disk& disk, const DmaMemory& memory, std::mutex& lock, std::string serial)
-    : context_{.disk = disk, .serial = std::move(serial)}, server_{memory, lock} {}
+    : memory_{memory}, context_{.disk = disk, .serial = std::move(serial)}, server_{memory, lock} {}
 
 std::uint64_t VirtioBlock::features() const {
     std::uint64_t always = Feature::SegMax | Feature::BlockSize | Feature::Flush;
@@ -60,9 +60,16 @@ void VirtioBlock::reset() {
     server_.reset();
 }
 
+// Of a read that was done. (Its status is no whole page.)
+void VirtioBlock::tell_origin(const Chain& chain) const {
+    for (const Chain::Range& range : chain.writable_ranges)
+        memory_.came_from_disk(range.address, range.length);
+}
+
 void VirtioBlock::serve() {
     server_.serve([this](QueueServer::Request& request) {
         request.written = serve_block_request(context_, request.chain);
+        if (request.written >= 4096) tell_origin(request.chain);
         return request.written != 0 ? nullptr : "a block request without header or status";
     });
 }

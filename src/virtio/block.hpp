@@ -43,6 +43,9 @@ public:
     void reset() override;
 
 private:
+    void tell_origin(const Chain& chain) const;
+
+    const DmaMemory& memory_;
     BlockContext context_;  // of who serves, but for start()
     QueueServer server_;
 };

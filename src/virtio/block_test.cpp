@@ -134,6 +134,15 @@ TEST_F(BlockTest, ReadsWhatWasWritten) {
     EXPECT_EQ(disk.flushes, 1u);
 }
 
+TEST_F(BlockTest, WholePagesThatWereReadAreFromTheDisk) {
+    start_driver(transport, VirtioBlock::Feature::Flush);
+    EXPECT_EQ(ask(In, 0, {{0xa200, 8192, flag::write}}), Ok);
+    EXPECT_EQ(memory.guest().disk_origins().pages(), 1u) << "0xb000; of the others only a part was read";
+    EXPECT_EQ(ask(Out, 0, {{0xc000, 4096}}), Ok);
+    EXPECT_EQ(ask(In, 1000, {{0xc000, 4096, flag::write}}), IoError);
+    EXPECT_EQ(memory.guest().disk_origins().pages(), 1u);
+}
+
 TEST_F(BlockTest, ADriverThatCannotFlushHasEveryWriteFlushed) {
     start_driver(transport);
     EXPECT_EQ(ask(Out, 0, {{data, 512}}), Ok);

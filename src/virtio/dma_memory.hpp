@@ -56,6 +56,13 @@ public:
     void wrote(GuestPhysical address, std::uint64_t length) const {
         if (wrote_) wrote_(address, length);
     }
+    // Pages that lie in the range as a whole, and RAM, now hold what a disk holds.
+    void came_from_disk(GuestPhysical address, std::uint64_t length) const {
+        std::uint64_t end = (address + length).page();
+        for (std::uint64_t pfn = (address + 0xfff).page(); pfn < end; ++pfn) {
+            if (const std::byte* page = memory_.own_page(pfn)) memory_.disk_origins().note(pfn, page);
+        }
+    }
 
 private:
     GuestMemory& memory_;

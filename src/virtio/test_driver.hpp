@@ -39,6 +39,7 @@ public:
     explicit TestMemory(std::uint16_t queue_size = 8) : queue_size_{queue_size} {}
 
     const DmaMemory& device() const { return device_; }
+    const GuestMemory& guest() const { return *memory_; }
     const std::vector<std::pair<std::uint64_t, std::uint64_t>>& written() const { return written_; }
 
     template <class T>

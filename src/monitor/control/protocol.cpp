@@ -34,7 +34,7 @@ struct Count {
     std::string_view name;
     std::optional<std::uint64_t> MachineFigures::*member;
 };
-constexpr std::array<Count, 10> counts{{{"switches", &MachineFigures::switches},
+constexpr std::array<Count, 11> counts{{{"switches", &MachineFigures::switches},
                                         {"exits", &MachineFigures::exits},
                                         {"process_switches", &MachineFigures::process_switches},
                                         {"processes", &MachineFigures::processes},
@@ -43,7 +43,8 @@ constexpr std::array<Count, 10> counts{{{"switches", &MachineFigures::switches},
                                         {"zero_bytes", &MachineFigures::zero},
                                         {"ballooned_bytes", &MachineFigures::ballooned},
                                         {"swapped_bytes", &MachineFigures::swapped},
-                                        {"compressed_bytes", &MachineFigures::compressed}}};
+                                        {"compressed_bytes", &MachineFigures::compressed},
+                                        {"from_disk_bytes", &MachineFigures::from_disk}}};
 
 struct Time {
     std::string_view name;
