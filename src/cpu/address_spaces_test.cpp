@@ -18,7 +18,7 @@ std::vector<std::uint64_t> all(const AddressSpaces& spaces) {
 
 TEST(AddressSpaces, CountsChangesNotLoads) {
     AddressSpaces spaces;
-    for (std::uint64_t cr3 : {0x1000, 0x1000, 0x2000, 0x1000, 0x1018}) spaces.loaded(cr3);
+    for (std::uint64_t cr3 : {0x1000u, 0x1000u, 0x2000u, 0x1000u, 0x1018u}) spaces.loaded(cr3);
     EXPECT_EQ(spaces.switches(), 3u);
     EXPECT_EQ(all(spaces), (std::vector<std::uint64_t>{1, 2}));
 }

@@ -25,7 +25,7 @@ public:
     }
     template <class... Arguments>
     bool call(Call number, Arguments... arguments) {
-        prepare(number, arguments...);
+        prepare(number, static_cast<std::uint64_t>(arguments)...);
         return hypercall(vcpu, next, trap);
     }
     void enable() {
@@ -37,12 +37,12 @@ public:
     }
     template <class... Arguments>
     void refuses_call(Call number, Arguments... arguments) {
-        prepare(number, arguments...);
+        prepare(number, static_cast<std::uint64_t>(arguments)...);
         refuses(Vector::GP, 0, [&] { return hypercall(vcpu, next, trap); });
     }
     template <class... Arguments>
     void is_undefined(Call number, Arguments... arguments) {
-        prepare(number, arguments...);
+        prepare(number, static_cast<std::uint64_t>(arguments)...);
         refuses(Vector::UD, std::nullopt, [&] { return hypercall(vcpu, next, trap); });
     }
     // The kernel touches a page that nobody has mapped.

@@ -24,7 +24,7 @@ struct DiskChoice {
     // on it, which is made if it does not exist, or to a file that nobody sees and that ends with the
     // machine.
     struct Overlay {
-        std::string path = {};  // empty: nobody sees it
+        std::string path;  // empty: nobody sees it
     };
     std::optional<Overlay> overlay = std::nullopt;
 };
