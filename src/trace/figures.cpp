@@ -38,16 +38,27 @@ std::optional<Events> newest(const Trace& trace, Flow flow) {
     return std::nullopt;
 }
 
+// Where a process goes on behind its system call: SYSCALL, or INT n as older kernels have it. Zero: it is
+// none.
+std::uint64_t behind_system_call(const TraceEvent& event) {
+    constexpr unsigned first_of_software = 32;
+    constexpr unsigned length_of_int = 2;
+    if (event.cpl != user) return 0;
+    if (event.kind == TraceKind::SystemCall) return event.address;
+    return event.kind == TraceKind::Trap && event.detail >= first_of_software ? event.rip + length_of_int : 0;
+}
+
 // A system call of a process that the kernel answers without a rest.
 std::size_t system_call_flow(Events events) {
-    if (events[0].kind != TraceKind::SystemCall || events[0].cpl != user) return 0;
+    std::uint64_t behind = behind_system_call(events[0]);
+    if (behind == 0) return 0;
     for (std::size_t n = 1; n < events.size(); ++n) {
         const TraceEvent& event = events[n];
         bool elsewhere = event.kind == TraceKind::AddressSpace || event.kind == TraceKind::TurnEnd;
-        if (elsewhere || event.kind == TraceKind::SystemCall) return 0;
+        if (elsewhere || behind_system_call(event) != 0) return 0;
         bool returns = event.kind == TraceKind::SystemReturn ||
                        (event.kind == TraceKind::InterruptReturn && event.detail == user);
-        if (returns) return event.target == events[0].address ? n + 1 : 0;
+        if (returns) return event.target == behind ? n + 1 : 0;
     }
     return 0;
 }

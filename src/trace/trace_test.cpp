@@ -104,6 +104,16 @@ TEST(TraceFigures, B3IsTheNewestWholeSystemCall) {
     EXPECT_FALSE(has(text, "60")) << text;
 }
 
+TEST(TraceFigures, B3ShowsSystemCallsByInterrupt) {
+    Processor processor;
+    processor.ring.record(TraceKind::Trap, {.target = 0xffff9000, .detail = 0x80});
+    processor.cpl = 0;
+    processor.ring.record(TraceKind::InterruptReturn, {.target = processor.rip + 2, .detail = 3});
+    std::string text = trace_figure(TraceFigure::B3, {processor.trace()});
+    EXPECT_TRUE(has(text, "reflect INT 0x80: call the OS's trap handler 0xffff9000")) << text;
+    EXPECT_TRUE(has(text, "5. resume at")) << text;
+}
+
 TEST(TraceFigures, B4HasOneAddressSpace) {
     Processor processor;
     processor.cr3 = 0x9000;
