@@ -13,7 +13,9 @@
 
 #include <cstring>
 #include <ctime>
+#include <fstream>
 #include <new>
+#include <string>
 
 namespace undercroft::differential {
 namespace {
@@ -68,6 +70,17 @@ void BareRunner::spawn() {
     child_ = ::fork();
     CHECK(child_ >= 0, "fork");
     if (child_ == 0) serve(*batch_, images_);
+}
+
+bool BareRunner::has_own(std::uint64_t address) const {
+    std::ifstream maps{"/proc/" + std::to_string(child_) + "/maps"};
+    std::uint64_t begin = 0;
+    std::uint64_t end = 0;
+    char dash = 0;
+    for (std::string rest; maps >> std::hex >> begin >> dash >> end && std::getline(maps, rest);) {
+        if (address >= begin && address < end) return frame_of(address) < 0;
+    }
+    return false;
 }
 
 void BareRunner::go_on_from(std::uint32_t first) {

@@ -39,6 +39,8 @@ public:
     // Begins with the first `count` sequences of the batch. Nothing of it is to be touched before finish().
     void start(unsigned count);
     void finish();
+    // Is there something of the child's own at the address: its stack, its libraries ...?
+    bool has_own(std::uint64_t address) const;
 
 private:
     void spawn();

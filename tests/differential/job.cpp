@@ -70,6 +70,7 @@ private:
         if (equal(bare, entry.step, entry.undefined_flags) &&
             equal(bare, entry.translated, entry.undefined_flags))
             return;
+        if (runners_.met_the_runner(entry.step)) return;
         ++differences_;
         ++progress_.different;
         tell(entry, bare, sequences_[n]);

@@ -28,6 +28,9 @@ public:
     // Alone; the sequence learns what is not to be compared.
     Outcome run(Sequence& sequence);
     bool run_by_steps(Sequence& sequence, Ending& result);
+    // Did it fault where the bare runner has memory of its own? A random address finds that once in some
+    // million sequences, and then there is nothing to compare.
+    bool met_the_runner(const Ending& by_steps) const;
 
 private:
     Images images_;

@@ -49,9 +49,11 @@ unsigned checked_alignment(unsigned size) {
     }
 }
 
-// AMD's processors want the offset into FS and GS canonical even if the base makes its sum so.
-bool refuses_offset(const Vcpu& vcpu, SegmentName name, std::uint64_t offset) {
-    return name >= SegmentName::FS && !is_canonical(offset) && is_amd(vcpu);
+// AMD's processors want all of an operand's offset into FS and GS canonical even if the base makes its sum
+// so.
+bool refuses_offset(const Vcpu& vcpu, SegmentName name, std::uint64_t offset, unsigned size) {
+    bool canonical = is_canonical(offset) && is_canonical(offset + size - 1);
+    return name >= SegmentName::FS && !canonical && is_amd(vcpu);
 }
 
 bool misaligned_for_ac(const Vcpu& vcpu, std::uint64_t linear, unsigned size) {
@@ -67,7 +69,7 @@ bool linear_address(Context& context, SegmentName name, std::uint64_t offset, un
     const Segment& segment = vcpu.seg(name);
     if (context.is_64bit()) {
         linear = name >= SegmentName::FS ? offset + segment.base : offset;
-        if (refuses_offset(vcpu, name, offset)) return segment_fault(context, name);
+        if (refuses_offset(vcpu, name, offset, size)) return segment_fault(context, name);
         if (!is_canonical(linear) || !is_canonical(linear + size - 1)) return segment_fault(context, name);
     } else {
         if (!segment_allows(vcpu, segment, offset, size, access)) return segment_fault(context, name);
@@ -114,12 +116,12 @@ bool write_linear_slowly(Context& context, std::uint64_t linear, unsigned size, 
 
 void blame_x87_part(Context& context, std::uint64_t linear, unsigned size, Access access) {
     if (!is_amd(context.vcpu) || context.trap.vector == Vector::AC || !is_canonical(linear)) return;
-    if (context.is_64bit() &&
-        refuses_offset(context.vcpu, context.instruction.memory.segment, effective_address(context)))
-        return;
     constexpr unsigned x87_register = 10;
     unsigned word = size == x87_register ? 8 : size == 14 || size == 94 ? 2 : 4;
     if (!is_canonical(linear + word - 1)) return;
+    if (context.is_64bit() &&
+        refuses_offset(context.vcpu, context.instruction.memory.segment, effective_address(context), word))
+        return;
     if (misaligned_for_ac(context.vcpu, linear, size)) {
         context.trap = Trap::fault(Vector::AC, 0);
         return;
