@@ -60,12 +60,26 @@ std::size_t ymm_end(const Context& context) {
     return XsaveArea::ymm_high + (context.is_64bit() ? 256u : 128u);
 }
 
+// Of an aligned area that is not addressable as a whole: `context.trap` says so already. AMD's XSAVE and
+// XRSTOR look at its first byte before they mind; FXSAVE and FXRSTOR look at the last one first.
+bool fault_at_the_end(Context& context, unsigned size, Access access) {
+    if (size == XsaveArea::legacy_size || !is_amd(context.vcpu) || !context.is_64bit()) return false;
+    Trap whole = context.trap;
+    Trap first;
+    std::uint64_t linear = 0;
+    bool first_faults = operand_address(context, access, linear, 1) &&
+                        !context.vcpu.mmu->check(GuestVirtual{linear}, 1, access, context.mode, first);
+    context.trap = first_faults && first.vector == Vector::PF ? first : whole;
+    return false;
+}
+
 // The area's address: aligned, and accessible in all its length. Of a misaligned one FXSAVE and FXRSTOR look
 // at the first four bytes before they mind.
 bool area_address(Context& context, unsigned size, unsigned alignment, Access access, std::uint64_t& linear) {
     bool addressable = operand_address(context, access, linear, size);
     bool aligned = (linear & (alignment - 1)) == 0;
-    if (!addressable && (aligned || (alignment == 16 && !is_canonical(linear + 3)))) return false;
+    if (!addressable && aligned) return fault_at_the_end(context, size, access);
+    if (!addressable && alignment == 16 && !is_canonical(linear + 3)) return false;
     if (!aligned) {
         const Vcpu& vcpu = context.vcpu;
         bool checked = (vcpu.system_flags & RFLAGS::AC) != 0 && (vcpu.paging.cr0 & CR0::AM) != 0 &&
