@@ -31,11 +31,17 @@ DiskFormat format_of(const std::string& path, std::optional<DiskFormat> said) {
     return said.value_or(path.ends_with(".qcow2") ? DiskFormat::Qcow2 : DiskFormat::Raw);
 }
 
-Result<std::vector<std::byte>> beginning(HostFile& file) {
+Result<std::vector<std::byte>> beginning(HostFile& file, std::uint64_t most) {
     if (file.size() == 0) return Error{"empty"};
-    std::vector<std::byte> bytes(std::min<std::uint64_t>(file.size(), Qcow2Header::parsed_bytes));
+    std::vector<std::byte> bytes(std::min(file.size(), most));
     if (file.read_bytes(0, bytes) != DiskStatus::Ok) return Error{"its beginning cannot be read"};
     return bytes;
+}
+
+Result<Qcow2Header> read_header(HostFile& file) {
+    auto bytes = beginning(file, Qcow2Header::parsed_bytes);
+    if (!bytes) return bytes.error();
+    return Qcow2Header::parse(*bytes);
 }
 
 Result<std::unique_ptr<Disk>> open_backing(const std::string& image, const Qcow2Header& header,
@@ -56,9 +62,7 @@ Result<std::unique_ptr<Disk>> open_backing(const std::string& image, const Qcow2
 }
 
 Result<std::unique_ptr<Disk>> open_qcow2(std::unique_ptr<HostFile> file, DiskAccess access, unsigned depth) {
-    auto bytes = beginning(*file);
-    if (!bytes) return bytes.error();
-    auto header = Qcow2Header::parse(*bytes);
+    auto header = read_header(*file);
     if (!header) return header.error();
     auto backing = open_backing(file->name(), *header, depth);
     if (!backing) return backing.error();
@@ -66,7 +70,7 @@ Result<std::unique_ptr<Disk>> open_qcow2(std::unique_ptr<HostFile> file, DiskAcc
 }
 
 Result<std::unique_ptr<Disk>> open_raw(std::unique_ptr<HostFile> file, DiskAccess access, bool was_said) {
-    auto bytes = beginning(*file);
+    auto bytes = beginning(*file, sizeof Qcow2Header::magic);
     if (!bytes) return bytes.error();
     if (!was_said && looks_like_qcow2(*bytes))
         return Error{"looks like a qcow2 image: say 'format=qcow2', or 'format=raw' if it is none"};
@@ -103,9 +107,7 @@ Result<std::unique_ptr<Disk>> open_overlay_file(const DiskChoice& choice, std::u
         auto opened = HostFile::open(path, DiskAccess::ReadWrite);
         if (!opened) return opened.error();
         file = *std::move(opened);
-        auto bytes = beginning(*file);
-        if (!bytes) return bytes.error();
-        auto parsed = Qcow2Header::parse(*bytes);
+        auto parsed = read_header(*file);
         if (!parsed) return parsed.error();
         header = *std::move(parsed);
         if (!fs::equivalent(fs::path{path}.parent_path() / header.backing_file, choice.path, error))

@@ -27,11 +27,14 @@ public:
     }
     // Its contents have this hash now.
     void look(std::uint64_t pfn, std::uint64_t hash) noexcept {
+        if (pages() == 0) return;  // without touching the table, of a machine without disks
         if (std::uint32_t noted = word(pfn).load(std::memory_order_relaxed); noted != tag(hash))
             forget(pfn, noted);
     }
     // It has no contents any more.
-    void forget(std::uint64_t pfn) noexcept { forget(pfn, word(pfn).load(std::memory_order_relaxed)); }
+    void forget(std::uint64_t pfn) noexcept {
+        if (pages() != 0) forget(pfn, word(pfn).load(std::memory_order_relaxed));
+    }
 
     std::uint64_t pages() const noexcept { return count_.load(std::memory_order_relaxed); }
 

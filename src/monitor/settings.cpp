@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "settings.hpp"
 
+#include "base/words.hpp"
 #include "machine/layout.hpp"
 
 #include <fmt/core.h>
@@ -31,16 +32,11 @@ Result<EngineKind> engine_named(const std::string& name) {
 
 // Commas end a file's name, so that more can be said of a disk.
 Result<DiskChoice> disk_named(const std::string& text) {
-    std::vector<std::string> words;
-    for (std::size_t at = 0; at <= text.size();) {
-        std::size_t comma = std::min(text.find(',', at), text.size());
-        words.push_back(text.substr(at, comma - at));
-        at = comma + 1;
-    }
-    DiskChoice disk{.path = words.front()};
+    std::vector<std::string_view> words = words_between_commas(text);
+    DiskChoice disk{.path = std::string{words.front()}};
     auto refuse = [&](std::string reason) { return Error{fmt::format("disk '{}': {}", text, reason)}; };
     if (disk.path.empty()) return refuse("no file named");
-    for (const std::string& word : std::span{words}.subspan(1)) {
+    for (std::string_view word : std::span{words}.subspan(1)) {
         if (word == "ro")
             disk.access = DiskAccess::ReadOnly;
         else if (word == "format=raw")
@@ -50,7 +46,7 @@ Result<DiskChoice> disk_named(const std::string& text) {
         else if (word == "overlay=discard")
             disk.overlay.emplace();
         else if (word.starts_with("overlay=") && word.size() > 8)
-            disk.overlay.emplace(DiskChoice::Overlay{word.substr(8)});
+            disk.overlay.emplace(DiskChoice::Overlay{std::string{word.substr(8)}});
         else
             return refuse(fmt::format(
                 "'{}' is not ro, format=raw, format=qcow2, overlay=FILE or overlay=discard", word));
@@ -74,20 +70,18 @@ Result<void> add_ports(const std::vector<std::string>& ports, MachineConfig& con
 
 Result<FolderChoice> folder_named(const std::string& text) {
     auto refused = [&text](const std::string& reason) { return Error{"share '" + text + "': " + reason}; };
-    FolderChoice folder{.path = text.substr(0, text.find(',')), .tag = "share", .options = {}};
-    for (std::size_t at = folder.path.size(); at < text.size();) {
-        std::size_t end = std::min(text.find(',', at + 1), text.size());
-        std::string word = text.substr(at + 1, end - at - 1);
+    std::vector<std::string_view> words = words_between_commas(text);
+    FolderChoice folder{.path = std::string{words.front()}, .tag = "share", .options = {}};
+    for (std::string_view word : std::span{words}.subspan(1)) {
         if (word == "ro") {
             folder.options.access = FolderAccess::ReadOnly;
         } else if (word.starts_with("tag=")) {
-            auto tag = machine_name(word.substr(4));
+            auto tag = machine_name(std::string{word.substr(4)});
             if (!tag) return refused("tag: " + tag.error().message);
             folder.tag = *tag;
         } else {
             return refused(fmt::format("'{}' is neither 'ro' nor 'tag=NAME'", word));
         }
-        at = end;
     }
     if (folder.path.empty()) return refused("no folder");
     return folder;
@@ -120,10 +114,7 @@ Result<std::uint32_t> paravirtual_features(std::string_view text) {
                                             {"steal-time", Paravirtual::StealTime},
                                             {"tlb-flush", Paravirtual::TlbFlush}}};
     std::uint32_t features = 0;
-    for (std::size_t from = 0; from <= text.size();) {
-        std::size_t end = std::min(text.find(',', from), text.size());
-        std::string_view word = text.substr(from, end - from);
-        from = end + 1;
+    for (std::string_view word : words_between_commas(text)) {
         if (word == "none") {
             features = 0;
             continue;

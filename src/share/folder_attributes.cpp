@@ -21,18 +21,22 @@ timespec time_to_set(std::uint32_t valid, std::uint32_t given, std::uint32_t now
 
 }  // namespace
 
-int FolderServer::get_attributes(Call& call) {
-    fuse_getattr_in in{};
-    if (!call.take(in)) return -EINVAL;
-    Node* node = nullptr;
-    int fd = (in.getattr_flags & FUSE_GETATTR_FH) != 0 ? file_of(in.fh) : node_of(call, node);
-    if (fd < 0) return fd;
+int FolderServer::answer_attributes(Call& call, int fd) {
     struct stat status {};
     if (::fstat(fd, &status) != 0) return -errno;
     fuse_attr_out out{};
     out.attr_valid = static_cast<std::uint64_t>(options_.validity.count());
     out.attr = attributes_.of(status);
     return call.put(out);
+}
+
+int FolderServer::get_attributes(Call& call) {
+    fuse_getattr_in in{};
+    if (!call.take(in)) return -EINVAL;
+    Node* node = nullptr;
+    int fd = (in.getattr_flags & FUSE_GETATTR_FH) != 0 ? file_of(in.fh) : node_of(call, node);
+    if (fd < 0) return fd;
+    return answer_attributes(call, fd);
 }
 
 int FolderServer::set_attributes(Call& call) {
@@ -44,12 +48,7 @@ int FolderServer::set_attributes(Call& call) {
     if (fd < 0) return fd;
     int file = (in.valid & FATTR_FH) != 0 ? file_of(in.fh) : -1;
     if (int error = change(in, fd, file); error != 0) return error;
-    struct stat status {};
-    if (::fstat(fd, &status) != 0) return -errno;
-    fuse_attr_out out{};
-    out.attr_valid = static_cast<std::uint64_t>(options_.validity.count());
-    out.attr = attributes_.of(status);
-    return call.put(out);
+    return answer_attributes(call, fd);
 }
 
 int FolderServer::change(const fuse_setattr_in& in, int fd, int file) {

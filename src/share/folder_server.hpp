@@ -151,6 +151,7 @@ private:
     int add_file(Node& node, Fd fd, fuse_open_out& out);
     int list(Call& call, bool plus);
     int list_entry(Call& call, Node& directory, const DirectoryReader::Entry& entry, bool plus);
+    int answer_attributes(Call& call, int fd);
     int change(const fuse_setattr_in& in, int fd, int file);
 
     std::string path_;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "trace/kinds.hpp"
 
+#include "base/words.hpp"
+
 #include <algorithm>
 #include <array>
 
@@ -45,9 +47,7 @@ const Group* find(std::string_view name) {
 
 Result<TraceChoice> trace_choice(std::string_view text) {
     TraceChoice choice;
-    for (std::size_t from = 0; from <= text.size();) {
-        std::size_t end = std::min(text.find(',', from), text.size());
-        std::string_view name = text.substr(from, end - from);
+    for (std::string_view name : words_between_commas(text)) {
         const Group* group = find(name);
         if (group == nullptr) {
             std::string message = "trace '" + std::string{name} + "': not one of";
@@ -59,7 +59,6 @@ Result<TraceChoice> trace_choice(std::string_view text) {
         if (figure_and_more) return Error{"trace '" + std::string{name} + "': a figure stands alone"};
         choice.kinds |= group->kinds;
         choice.figure = group->figure;
-        from = end + 1;
     }
     return choice;
 }

@@ -45,8 +45,7 @@ std::uint8_t VirtioBlock::config(std::uint64_t offset) const {
     Config config;
     config.capacity = context_.disk.size() / Disk::sector_size;
     config.seg_max = most_segments;
-    auto bytes = std::as_bytes(std::span{&config, 1});
-    return offset < bytes.size() ? std::to_integer<std::uint8_t>(bytes[offset]) : 0;
+    return config_byte(config, offset);
 }
 
 void VirtioBlock::start(std::uint64_t agreed_features, std::span<Queue> queues, VirtioTransport& transport) {

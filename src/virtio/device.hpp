@@ -8,6 +8,7 @@
 
 #include "virtio/queue.hpp"
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 
@@ -35,6 +36,13 @@ enum class VirtioDeviceId : std::uint32_t {
     Balloon = 5,
     FileSystem = 26
 };
+
+// A byte of a configuration space that is this structure; zero behind its end.
+template <class Config>
+std::uint8_t config_byte(const Config& config, std::uint64_t offset) {
+    auto bytes = std::as_bytes(std::span{&config, 1});
+    return offset < bytes.size() ? std::to_integer<std::uint8_t>(bytes[offset]) : std::uint8_t{0};
+}
 
 class VirtioDevice {
 public:

@@ -19,8 +19,7 @@ static_assert(sizeof(Config) == 40, "virtio 1.2 section 5.11.4");
 std::uint8_t VirtioFileSystem::config(std::uint64_t offset) const {
     Config config;
     std::copy_n(tag_.begin(), std::min(tag_.size(), config.tag.size()), config.tag.begin());
-    auto bytes = std::as_bytes(std::span{&config, 1});
-    return offset < bytes.size() ? std::to_integer<std::uint8_t>(bytes[offset]) : 0;
+    return config_byte(config, offset);
 }
 
 void VirtioFileSystem::serve() {

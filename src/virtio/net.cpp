@@ -45,17 +45,15 @@ std::uint64_t VirtioNet::features() const {
 
 std::uint8_t VirtioNet::config(std::uint64_t offset) const {
     Config config{.mac = address_, .mtu = static_cast<std::uint16_t>(backend_.mtu())};
-    auto bytes = std::as_bytes(std::span{&config, 1});
-    return offset < bytes.size() ? std::to_integer<std::uint8_t>(bytes[offset]) : 0;
+    return config_byte(config, offset);
 }
 
 void VirtioNet::start(std::uint64_t agreed_features, std::span<Queue> queues, VirtioTransport& transport) {
     agreed_ = agreed_features;
     auto has = [agreed_features](std::uint64_t all) { return (agreed_features & all) == all; };
-    NetAgreement agreed{.checksum = has(Feature::GuestChecksum),
-                        .segments = has(Feature::GuestChecksum | Feature::GuestTso4 | Feature::GuestTso6),
-                        .merge = has(Feature::MergeBuffers)};
-    backend_.set_receive_offloads({.checksum = agreed.checksum, .segments = agreed.segments});
+    NetAgreement agreed{.checksum = has(Feature::GuestChecksum), .merge = has(Feature::MergeBuffers)};
+    bool segments = has(Feature::GuestChecksum | Feature::GuestTso4 | Feature::GuestTso6);
+    backend_.set_receive_offloads({.checksum = agreed.checksum, .segments = segments});
     receiver_.start(queues[receive_queue], agreed, transport);
     server_.start(queues.subspan(transmit_queue, 1), transport);
 }

@@ -23,7 +23,6 @@ namespace undercroft {
 // What a driver has agreed on.
 struct NetAgreement {
     bool checksum = false;  // it completes and verifies checksums itself where it is told to
-    bool segments = false;  // it takes TCP segments that are larger than its MTU
     bool merge = false;     // a frame may fill several of its buffers
 };
 

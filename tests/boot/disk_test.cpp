@@ -62,11 +62,7 @@ TEST_F(Disks, HoldWhatTheGuestWrites) {
     ASSERT_TRUE(guest.wait_for("DISK done", patience(60))) << CONSOLE(guest);
     EXPECT_EQ(guest.wait_for_exit(patience(30)), 0) << CONSOLE(guest);
     EXPECT_EQ(guest.output().find(" FAIL"), std::string::npos) << CONSOLE(guest);
-    std::size_t passed = 0;
-    for (std::size_t at = guest.output().find(" PASS"); at != std::string::npos;
-         at = guest.output().find(" PASS", at + 1))
-        ++passed;
-    EXPECT_EQ(passed, 14u) << CONSOLE(guest);
+    EXPECT_EQ(count(guest.output(), " PASS"), 14u) << CONSOLE(guest);
     EXPECT_EQ(guest.errors().find("disk '"), std::string::npos) << "no queue was broken: " << guest.errors();
 
     std::string got = contents(writable);

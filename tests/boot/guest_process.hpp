@@ -60,4 +60,12 @@ private:
     std::optional<int> wait_status_;
 };
 
+// How often `word` stands in the text.
+inline unsigned count(std::string_view text, std::string_view word) {
+    unsigned found = 0;
+    for (std::size_t at = text.find(word); at != std::string_view::npos; at = text.find(word, at + 1))
+        ++found;
+    return found;
+}
+
 }  // namespace undercroft

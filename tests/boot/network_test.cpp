@@ -116,13 +116,6 @@ private:
     std::thread thread_;
 };
 
-std::size_t passes(const std::string& text) {
-    std::size_t count = 0;
-    for (std::size_t at = text.find(" PASS"); at != std::string::npos; at = text.find(" PASS", at + 1))
-        ++count;
-    return count;
-}
-
 TEST(Network, UserModeBothWays) {
     NEED_GUEST(Image::Plain);
     std::string document = pattern(16 << 20);
@@ -150,7 +143,7 @@ TEST(Network, UserModeBothWays) {
     guest.send("enough\n");
     ASSERT_TRUE(guest.wait_for("NETWORK done", patience(60))) << CONSOLE(guest);
     EXPECT_EQ(guest.wait_for_exit(patience(30)), 0) << CONSOLE(guest);
-    EXPECT_EQ(passes(guest.output()), 9u) << CONSOLE(guest);
+    EXPECT_EQ(count(guest.output(), " PASS"), 9u) << CONSOLE(guest);
     EXPECT_EQ(guest.output().find(" FAIL"), std::string::npos) << CONSOLE(guest);
 }
 
@@ -183,7 +176,7 @@ TEST(Network, TwoMachinesOnASwitch) {
     GuestProcess guests{arguments};
     guests.close_input();
     EXPECT_EQ(guests.wait_for_exit(patience(200)), 0) << CONSOLE(guests);
-    EXPECT_EQ(passes(guests.output()), 4u) << CONSOLE(guests);
+    EXPECT_EQ(count(guests.output(), " PASS"), 4u) << CONSOLE(guests);
     EXPECT_EQ(guests.output().find(" FAIL"), std::string::npos) << CONSOLE(guests);
     fs::remove_all(folder);
 }

@@ -10,13 +10,6 @@ namespace {
 
 #define CONSOLE(guest) "console:\n" << (guest).output() << "\nerrors:\n" << (guest).errors()
 
-// How often `word` stands in the text.
-unsigned count(const std::string& text, const std::string& word) {
-    unsigned found = 0;
-    for (std::size_t at = text.find(word); at != std::string::npos; at = text.find(word, at + 1)) ++found;
-    return found;
-}
-
 TEST(Processors, AllOfThemRunPrograms) {
     NEED_GUEST(Image::Plain);
     int cpus = std::stoi(setting("UNDERCROFT_CPUS", "2"));

@@ -53,11 +53,7 @@ TEST_F(Shares, AreReadAndWrittenByTheGuest) {
     ASSERT_TRUE(guest.wait_for("SHARE done", patience(60))) << CONSOLE(guest);
     EXPECT_EQ(guest.wait_for_exit(patience(30)), 0) << CONSOLE(guest);
     EXPECT_EQ(guest.output().find(" FAIL"), std::string::npos) << CONSOLE(guest);
-    std::size_t passed = 0;
-    for (std::size_t at = guest.output().find(" PASS"); at != std::string::npos;
-         at = guest.output().find(" PASS", at + 1))
-        ++passed;
-    EXPECT_EQ(passed, 17u) << CONSOLE(guest);
+    EXPECT_EQ(count(guest.output(), " PASS"), 17u) << CONSOLE(guest);
 
     EXPECT_EQ(contents("work/two"), "one\nthree\n");
     EXPECT_TRUE(contents("work/numbers").ends_with("\n100000\n"));
