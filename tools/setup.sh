@@ -19,7 +19,10 @@ PACKAGES=(g++ cmake ninja-build libzydis-dev libzycore-dev libcli11-dev libfmt-d
     xz-utils)
 # What the tests need besides.
 # shellcheck disable=SC2034
-TEST_PACKAGES=(acpica-tools clang libclang-rt-14-dev qemu-utils)
+TEST_PACKAGES=(acpica-tools clang libclang-rt-14-dev openssh-client qemu-utils)
+# What tools/make-debian-image needs.
+# shellcheck disable=SC2034
+IMAGE_PACKAGES=(mmdebstrap e2fsprogs fakeroot uidmap debian-archive-keyring)
 # What the programs of bench/compare link, besides.
 # shellcheck disable=SC2034
 BENCH_PACKAGES=(zlib1g-dev libsqlite3-dev libtcc-dev)
@@ -138,4 +141,16 @@ need_initramfs() {
     [[ -x $CACHE/busybox/bin/busybox ]] || step "fetching busybox" "$ROOT/tools/fetch" busybox
     step "making the $1 initramfs" "$ROOT/tools/make-initramfs" "$1" "$image" "${@:2}"
     printf '%s\n' "$image"
+}
+
+# need_debian: Debian 12 as $CACHE/debian.{img,vmlinuz,initrd,toml} and as the folder $CACHE/debian; $CACHE/debian.key opens
+# it by SSH.
+need_debian() {
+    local image=$CACHE/debian.img inputs
+    inputs=$(sha256sum <"$ROOT/tools/make-debian-image")
+    if [[ -s $image && -s $CACHE/debian.toml && -f $image.inputs && $(<"$image.inputs") == "$inputs" ]]; then return; fi
+    need_packages openssh-client
+    [[ -s $CACHE/debian.key ]] || ssh-keygen -q -t ed25519 -N '' -C undercroft -f "$CACHE/debian.key" </dev/null
+    "$ROOT/tools/make-debian-image" "$image" --ssh-key "$CACHE/debian.key.pub" --folder "$CACHE/debian"
+    printf '%s\n' "$inputs" >"$image.inputs"
 }

@@ -2,10 +2,10 @@
 // A stock kernel and networks: a lease, downloads and uploads, a forwarded port, two machines on a switch.
 
 #include "guest_process.hpp"
+#include "loopback.hpp"
 #include "pattern.hpp"
 #include "settings.hpp"
 
-#include <arpa/inet.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -23,31 +23,6 @@ namespace {
 namespace fs = std::filesystem;
 
 #define CONSOLE(guest) "console:\n" << (guest).output() << "\nerrors:\n" << (guest).errors()
-
-sockaddr_in loopback(std::uint16_t port) {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    address.sin_port = htons(port);
-    return address;
-}
-
-// Any free port, bound to a socket.
-struct BoundSocket {
-    BoundSocket() {
-        sockaddr_in address = loopback(0);
-        socklen_t size = sizeof address;
-        EXPECT_EQ(bind(fd, reinterpret_cast<sockaddr*>(&address), size), 0);
-        EXPECT_EQ(getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size), 0);
-        port = ntohs(address.sin_port);
-    }
-    ~BoundSocket() { close(fd); }
-    BoundSocket(const BoundSocket&) = delete;
-    BoundSocket& operator=(const BoundSocket&) = delete;
-
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    std::uint16_t port = 0;
-};
 
 void send_all(int fd, std::string_view bytes) {
     while (!bytes.empty()) {
@@ -120,7 +95,7 @@ TEST(Network, UserModeBothWays) {
     NEED_GUEST(Image::Plain);
     std::string document = pattern(16 << 20);
     WebServer server{document};
-    std::uint16_t forwarded = BoundSocket{}.port;
+    std::uint16_t forwarded = free_port();
     std::vector<std::string> arguments =
         run_script("network", Image::Plain, "undercroft.port=" + std::to_string(server.port()));
     for (const std::string& more : {std::string{"--net"}, std::string{"user"}, std::string{"--port"},
