@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Boots one kernel and initramfs to its init under us and under QEMU's translator (TCG), in turn, and
-// compares. To be started by the script bench/boot, which prepares all that is needed.
+// Boots one kernel and initramfs to its init, or with a disk to its login prompt, under us and under QEMU's
+// translator (TCG), in turn, and compares. To be started by the scripts bench/boot and bench/debian, which
+// prepare all that is needed.
 //
-// The time is from the start of the process to the line that guests/init prints. QEMU is measured with `-cpu
-// max`, and without ERMS, which is the fairer peer (contestant.hpp).
+// The time is from the start of the process to the line that guests/init prints, or to "login: ". QEMU is
+// measured with `-cpu max`, and without ERMS, which is the fairer peer (contestant.hpp); with a disk, only
+// that, on both of its boards.
 
 #include "contestant.hpp"
 #include "launch.hpp"
@@ -17,6 +19,8 @@
 #include <cstdlib>
 #include <exception>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 namespace undercroft::bench {
@@ -27,6 +31,9 @@ struct Options {
     int runs = 5;
     double limit_s = 30;  // a boot that takes longer hangs
     bool json = false;
+
+    bool whole_system() const { return !paths.disk.empty(); }
+    std::string_view goal() const { return whole_system() ? "login: " : init_line; }
 };
 
 struct Series {
@@ -51,8 +58,10 @@ Summary summary(const std::vector<Boot>& boots, double Boot::*figure) {
 
 std::vector<Series> all_series(const Options& options) {
     std::vector<Series> all{{undercroft(options.paths, "poweroff"), {}, 0}};
-    for (const char* cpu : {"max,-erms", "max"}) {
-        Contestant peer = qemu(options.paths, "microvm", cpu, "poweroff");
+    using Peer = std::pair<const char*, const char*>;
+    Peer second = options.whole_system() ? Peer{"q35", "max,-erms"} : Peer{"microvm", "max"};
+    for (const auto& [board, cpu] : {Peer{"microvm", "max,-erms"}, second}) {
+        Contestant peer = qemu(options.paths, board, cpu, "poweroff");
         peer.name += std::string{", -cpu "} + cpu;
         all.push_back({std::move(peer), {}, 0});
     }
@@ -63,7 +72,7 @@ std::vector<Series> all_series(const Options& options) {
 Result<void> add_boot(Series& series, const Options& options) {
     constexpr int attempts = 5;
     for (int attempt = 0; attempt < attempts; attempt++) {
-        auto boot = boot_until(series.contestant.command, init_line, options.limit_s);
+        auto boot = boot_until(series.contestant.command, options.goal(), options.limit_s);
         if (!boot) return std::move(boot.error());
         if (boot->reached) {
             series.boots.push_back(*boot);
@@ -71,14 +80,15 @@ Result<void> add_boot(Series& series, const Options& options) {
         }
         series.hangs++;
     }
-    return Error{fmt::format("{} did not reach init within {} s, {} times", series.contestant.name,
-                             options.limit_s, attempts)};
+    return Error{fmt::format("{} did not come to '{}' within {} s, {} times", series.contestant.name,
+                             options.goal(), options.limit_s, attempts)};
 }
 
-void print_table(const std::vector<Series>& all) {
+void print_table(const std::vector<Series>& all, const Options& options) {
     double ours = summary(all.front().boots, &Boot::seconds).median;
-    fmt::print("{:<30} {:>9} {:>15} {:>8} {:>9} {:>6} {:>6}\n", "start of the process to init", "median s",
-               "min-max s", "CPU s", "RSS MiB", "hangs", "times");
+    fmt::print("{:<30} {:>9} {:>15} {:>8} {:>9} {:>6} {:>6}\n",
+               options.whole_system() ? "start of the process to login" : "start of the process to init",
+               "median s", "min-max s", "CPU s", "RSS MiB", "hangs", "times");
     for (const Series& series : all) {
         Summary time = summary(series.boots, &Boot::seconds);
         fmt::print("{:<30} {:>9.3f} {:>15} {:>8.2f} {:>9.0f} {:>6} {:>6.2f}\n", series.contestant.name,
@@ -121,27 +131,29 @@ int measure(const Options& options) {
                        series.contestant.name);
         }
     }
-    options.json ? print_json(all, options) : print_table(all);
+    options.json ? print_json(all, options) : print_table(all, options);
     return 0;
 }
 
 int start(int argc, char** argv) {
     Options options;
-    const std::array<option, 9> known{{{"undercroft", required_argument, nullptr, 'u'},
-                                       {"kernel", required_argument, nullptr, 'k'},
-                                       {"initrd", required_argument, nullptr, 'i'},
-                                       {"memory", required_argument, nullptr, 'm'},
-                                       {"qemu", required_argument, nullptr, 'q'},
-                                       {"runs", required_argument, nullptr, 'r'},
-                                       {"limit", required_argument, nullptr, 'l'},
-                                       {"json", no_argument, nullptr, 'j'},
-                                       {nullptr, 0, nullptr, 0}}};
+    const std::array<option, 10> known{{{"undercroft", required_argument, nullptr, 'u'},
+                                        {"kernel", required_argument, nullptr, 'k'},
+                                        {"initrd", required_argument, nullptr, 'i'},
+                                        {"memory", required_argument, nullptr, 'm'},
+                                        {"disk", required_argument, nullptr, 'd'},
+                                        {"qemu", required_argument, nullptr, 'q'},
+                                        {"runs", required_argument, nullptr, 'r'},
+                                        {"limit", required_argument, nullptr, 'l'},
+                                        {"json", no_argument, nullptr, 'j'},
+                                        {nullptr, 0, nullptr, 0}}};
     for (int letter = 0; (letter = getopt_long(argc, argv, "", known.data(), nullptr)) != -1;) {
         switch (letter) {
             case 'u': options.paths.undercroft = optarg; break;
             case 'k': options.paths.kernel = optarg; break;
             case 'i': options.paths.initrd = optarg; break;
             case 'm': options.paths.memory = optarg; break;
+            case 'd': options.paths.disk = optarg; break;
             case 'q': options.paths.qemu = optarg; break;
             case 'r': options.runs = std::atoi(optarg); break;
             case 'l': options.limit_s = std::atof(optarg); break;

@@ -12,7 +12,9 @@ namespace {
 constexpr std::string_view kernel_command_line =
     "console=ttyS0 panic=1 reboot=acpi mitigations=off tsc=reliable";
 
-std::string script_word(const std::string& script) { return "undercroft.script=" + script; }
+std::string words(const Paths& paths, const std::string& script) {
+    return paths.disk.empty() ? "undercroft.script=" + script : "rw root=/dev/vda";
+}
 
 }  // namespace
 
@@ -21,26 +23,40 @@ Contestant native(const Paths& paths) {
 }
 
 Contestant undercroft(const Paths& paths, const std::string& script) {
-    return {Kind::Undercroft,
-            "undercroft",
-            "undercroft",
-            {paths.undercroft, "run", "--kernel", paths.kernel, "--initrd", paths.initrd, "--memory",
-             paths.memory, "--append", script_word(script), "--json"}};
+    Contestant ours{Kind::Undercroft,
+                    "undercroft",
+                    "undercroft",
+                    {paths.undercroft, "run", "--kernel", paths.kernel, "--initrd", paths.initrd, "--memory",
+                     paths.memory, "--append", words(paths, script), "--json"}};
+    if (!paths.disk.empty())
+        for (const std::string& more : {std::string{"--disk"}, paths.disk + ",overlay=discard",
+                                        std::string{"--net"}, std::string{"user"}})
+            ours.command.push_back(more);
+    return ours;
 }
 
 Contestant qemu(const Paths& paths, const std::string& machine, const std::string& cpu,
                 const std::string& script) {
-    std::string append = fmt::format("{} {} tsc_early_khz={}", kernel_command_line, script_word(script),
+    std::string append = fmt::format("{} {} tsc_early_khz={}", kernel_command_line, words(paths, script),
                                      HostClock{}.hz() / 1000);
-    return {Kind::Qemu,
-            "QEMU " + machine,
-            "qemu_" + machine,
-            {paths.qemu,        "-accel",     "tcg",     "-M",
-             machine,           "-cpu",       cpu,       "-m",
-             paths.memory,      "-smp",       "1",       "-nodefaults",
-             "-no-user-config", "-display",   "none",    "-serial",
-             "stdio",           "-no-reboot", "-kernel", paths.kernel,
-             "-initrd",         paths.initrd, "-append", append}};
+    Contestant peer{Kind::Qemu,
+                    "QEMU " + machine,
+                    "qemu_" + machine,
+                    {paths.qemu,        "-accel",     "tcg",     "-M",
+                     machine,           "-cpu",       cpu,       "-m",
+                     paths.memory,      "-smp",       "1",       "-nodefaults",
+                     "-no-user-config", "-display",   "none",    "-serial",
+                     "stdio",           "-no-reboot", "-kernel", paths.kernel,
+                     "-initrd",         paths.initrd, "-append", append}};
+    if (!paths.disk.empty()) {
+        std::string bus = machine == "microvm" ? "device" : "pci";
+        for (const std::string& more :
+             {std::string{"-drive"}, "if=none,id=disk,format=raw,snapshot=on,file=" + paths.disk,
+              std::string{"-device"}, "virtio-blk-" + bus + ",drive=disk", std::string{"-netdev"},
+              std::string{"user,id=net"}, std::string{"-device"}, "virtio-net-" + bus + ",netdev=net"})
+            peer.command.push_back(more);
+    }
+    return peer;
 }
 
 }  // namespace undercroft::bench

@@ -16,6 +16,7 @@ constexpr std::string_view init_line = "undercroft: init reached";
 
 struct Paths {
     std::string undercroft, kernel, initrd, memory = "512M", qemu = "qemu-system-x86_64";
+    std::string disk;      // an image with a whole system, if there is one; what a guest writes is forgotten
     std::string programs;  // the folder of the programs, to run them natively
     std::string agent;     // guests/scripts/bench
 };
@@ -31,7 +32,8 @@ struct Contestant {
 
 // guests/scripts/bench run by the host's own shell.
 Contestant native(const Paths& paths);
-// A machine whose init runs guests/scripts/`script`.
+// A machine whose init runs guests/scripts/`script`; with a disk, one whose root that is, on a network of its
+// own.
 Contestant undercroft(const Paths& paths, const std::string& script);
 // `machine` is q35 or microvm. `cpu`: "max,-erms" is the fair peer, as TCG is slow at `rep movs`, and Linux
 // then copies otherwise.
