@@ -24,8 +24,10 @@ namespace undercroft::translate {
 
 class CodeMemory {
 public:
-    static constexpr std::size_t default_code_size = std::size_t{32} << 20;
-    static constexpr std::size_t default_record_size = std::size_t{64} << 20;  // reserved; backed as used
+    // Reserved; backed as used. A whole Debian's boot translates some 150 MiB, as libraries lie at other
+    // addresses in each process.
+    static constexpr std::size_t default_code_size = std::size_t{64} << 20;
+    static constexpr std::size_t default_record_size = std::size_t{128} << 20;
 
     // Whole pages each. Errors: "code cache: reason".
     static Result<std::unique_ptr<CodeMemory>> create(std::size_t code_size = default_code_size,
