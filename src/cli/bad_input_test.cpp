@@ -3,6 +3,7 @@
 // and nothing left behind. Runs the program itself.
 
 #include <gtest/gtest.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -33,8 +34,8 @@ struct BadInput : testing::Test {
         return (folder / name).string();
     }
 
-    static Outcome undercroft(const std::string& arguments) {
-        std::string command = std::string{UNDERCROFT_PROGRAM} + " " + arguments + " 2>&1 </dev/null";
+    static Outcome undercroft(const std::string& arguments, const std::string& program = UNDERCROFT_PROGRAM) {
+        std::string command = program + " " + arguments + " 2>&1 </dev/null";
         std::FILE* pipe = popen(command.c_str(), "r");
         Outcome outcome;
         std::array<char, 4096> bytes;
@@ -157,6 +158,32 @@ TEST_F(BadInput, Networks) {
     expect_refused("run --kernel x" + many, "17 devices (disks, networks, shares, balloon): at most 16");
 }
 
+TEST_F(BadInput, Commands) {
+    expect_refused("exec", "command is required");
+    expect_refused("exec --kernel /nonexistent -- true", "kernel '/nonexistent': No such file");
+    expect_refused("exec --kernel " + file("text", "no kernel") + " -- true", "text'");
+    expect_refused("exec --kernel /dev/null --memory lots -- true", "memory 'lots'");
+    expect_refused("exec --kernel /dev/null --cpus 65 -- true", "--cpus 65: not from 1 to 64");
+    expect_refused("exec --env NAME -- true", "--env 'NAME': not NAME=VALUE");
+    expect_refused("exec --kernel " + file("k", "x") + " --root /nonexistent -- true", "'/nonexistent'");
+}
+
+// A program that stands alone finds what the host has.
+TEST_F(BadInput, ACommandWithoutAKernel) {
+    utsname host{};
+    ::uname(&host);
+    if (::access((std::string{"/boot/vmlinuz-"} + host.release).c_str(), R_OK) == 0)
+        GTEST_SKIP() << "this host has one";
+    fs::path alone = folder / "bin/undercroft";
+    fs::create_directory(folder / "bin");
+    fs::copy_file(UNDERCROFT_PROGRAM, alone);
+    Outcome outcome = undercroft("exec -- true", alone.string());
+    EXPECT_EQ(outcome.status, 2);
+    EXPECT_TRUE(outcome.text.starts_with("undercroft: no kernel: give one with --kernel FILE"))
+        << outcome.text;
+    EXPECT_EQ(outcome.text.find('\n'), outcome.text.size() - 1) << "one line";
+}
+
 TEST_F(BadInput, ARefusedRunLeavesNoConsoleBehind) {
     std::string kernel = file("text", "no kernel");
     expect_refused("run --kernel " + kernel + " --console file:" + (folder / "log").string(), "text'");
@@ -165,7 +192,7 @@ TEST_F(BadInput, ARefusedRunLeavesNoConsoleBehind) {
 }
 
 TEST(Help, SaysWhatThereIs) {
-    for (const char* arguments : {"--help", "run --help", "--version"}) {
+    for (const char* arguments : {"--help", "run --help", "exec --help", "--version"}) {
         std::string command = std::string{UNDERCROFT_PROGRAM} + " " + arguments + " >/dev/null 2>&1";
         EXPECT_EQ(std::system(command.c_str()), 0) << arguments;
     }

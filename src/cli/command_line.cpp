@@ -3,6 +3,7 @@
 
 #include "cli/balloon.hpp"
 #include "cli/console.hpp"
+#include "cli/exec.hpp"
 #include "cli/pause.hpp"
 #include "cli/ps.hpp"
 #include "cli/resume.hpp"
@@ -50,6 +51,7 @@ int start(int argc, char** argv) {
     add_run(app, arguments, [&] { status = run(arguments); });
     for (auto add : {add_ps, add_top, add_pause, add_resume, add_stop, add_console, add_balloon})
         add(app, [&status](int of_verb) { status = of_verb; });
+    add_exec(app, [&status](int of_command) { status = of_command; });
     for (CLI::App* verb : app.get_subcommands({})) verb->group("Commands");
     try {
         app.parse(argc, argv);

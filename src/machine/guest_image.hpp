@@ -13,6 +13,7 @@
 #include "schedule/task.hpp"
 #include "share/folder_server.hpp"
 #include "trace/kinds.hpp"
+#include "virtio/console_port.hpp"
 
 #include <chrono>
 #include <cstdint>
@@ -47,6 +48,7 @@ struct MachineConfig {
     std::vector<DiskChoice> disks;
     std::vector<NetChoice> networks;
     std::vector<FolderChoice> folders;
+    std::vector<ConsolePort*> ports;  // of a virtio console; they outlive the machine. Empty: there is none
     bool balloon = false;
     EngineChoice engine;
     ShareOptions share;
@@ -56,7 +58,7 @@ struct MachineConfig {
 
     // At most layout::virtio_slot_count.
     std::size_t virtio_devices() const {
-        return disks.size() + networks.size() + folders.size() + (balloon ? 1 : 0);
+        return disks.size() + networks.size() + folders.size() + (ports.empty() ? 0 : 1) + (balloon ? 1 : 0);
     }
 };
 

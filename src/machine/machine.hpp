@@ -26,6 +26,7 @@
 #include "trace/trace.hpp"
 #include "virtio/balloon.hpp"
 #include "virtio/block.hpp"
+#include "virtio/console.hpp"
 #include "virtio/file_system.hpp"
 
 #include <cstdint>
@@ -61,9 +62,10 @@ public:
         Scheduler& scheduler;
         MemoryKeepers keepers{};  // of its memory, while it runs
         std::span<const Folder> folders{};
-        bool balloon = false;           // the machine has one
-        std::uint32_t paravirtual = 0;  // what it is offered of KVM's interface
-        TraceKinds trace{};             // what is recorded
+        std::span<ConsolePort* const> ports{};  // of a virtio console; none: there is none
+        bool balloon = false;                   // the machine has one
+        std::uint32_t paravirtual = 0;          // what it is offered of KVM's interface
+        TraceKinds trace{};                     // what is recorded
     };
 
     // Its log lines name the caller's LogSubject.
@@ -146,6 +148,7 @@ private:
     // Their threads end before there are no vCPUs to interrupt.
     std::vector<std::unique_ptr<ServedDevice<VirtioBlock>>> disks_;
     std::vector<std::unique_ptr<ServedDevice<VirtioFileSystem>>> folders_;
+    std::unique_ptr<ServedDevice<VirtioConsole>> ports_;
     std::unique_ptr<ServedDevice<VirtioBalloon>> balloon_;
     std::vector<std::unique_ptr<NetDevice>> networks_;
     std::vector<std::uint64_t> given_up_;  // of the balloon's thread

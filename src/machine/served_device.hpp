@@ -33,8 +33,11 @@ public:
     ServedDevice(const ServedDevice&) = delete;
     ServedDevice& operator=(const ServedDevice&) = delete;
     ~ServedDevice() {
-        std::lock_guard lock{board_.lock()};
-        device_.reset();  // so that the thread has no request to wait with
+        {
+            std::lock_guard lock{board_.lock()};
+            device_.reset();  // so that the thread has no request to wait with
+        }
+        device_.on_work([] {});  // whoever else might ask it
     }
 
     Device& device() { return device_; }  // under the board's lock

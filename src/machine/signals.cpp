@@ -30,7 +30,7 @@ void block() {
 }
 
 Result<Fd> open() {
-    sigset_t set = of({SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGCONT});
+    sigset_t set = of({SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGCONT, SIGWINCH});
     Fd fd{signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC)};
     if (!fd) return host_error().in("signalfd");
     return fd;

@@ -16,7 +16,7 @@ namespace undercroft::signals {
 // Blocks, in this thread and all it starts, every signal but those of a crash and of job control.
 void block();
 
-// Readable when one of SIGTERM, SIGINT, SIGHUP, SIGQUIT or SIGCONT came. After block().
+// Readable when one of SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGCONT or SIGWINCH came. After block().
 Result<Fd> open();
 int take(int fd);  // the next one, or zero
 

@@ -20,6 +20,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -57,13 +58,14 @@ class Monitor {
 public:
     // Without a terminal, each machine has a console of its own.
     Monitor(EventLoop& loop, Scheduler& scheduler, MemoryKeepers keepers, Fd signals, Tenants tenants,
-            std::unique_ptr<SharedTerminal> terminal)
+            std::unique_ptr<SharedTerminal> terminal, std::function<bool(int)> take_signal)
         : loop_{loop},
           scheduler_{scheduler},
           keepers_{keepers},
           signals_{std::move(signals)},
           terminal_{std::move(terminal)},
-          tenants_{std::move(tenants)} {
+          tenants_{std::move(tenants)},
+          take_signal_{std::move(take_signal)} {
         loop_.watch(signals_.get(), [this] { on_signal(); });
         if (terminal_) share_terminal();
         for (unsigned number = 0; number < tenants_.size(); ++number) {
@@ -151,7 +153,7 @@ private:
     void on_signal() {
         int signal = signals::take(signals_.get());
         if (signal == SIGCONT) terminal::enter_again();
-        if (signal == 0 || signal == SIGCONT) return;
+        if (signal == 0 || signal == SIGCONT || take_signal_(signal) || signal == SIGWINCH) return;
         report_.signal = signal;
         stop();
     }
@@ -224,6 +226,7 @@ private:
     HostClock clock_;
     std::unique_ptr<SharedTerminal> terminal_;
     Tenants tenants_;
+    std::function<bool(int)> take_signal_;
     std::unique_ptr<control::Server> server_;
     bool stopping_ = false;
     SteadyClock::time_point stopping_since_;
@@ -293,7 +296,8 @@ Result<MonitorReport> run_machines(MonitorOptions options) {
                     {&sharing, reclaim ? &*reclaim : nullptr},
                     *std::move(signal_fd),
                     std::move(tenants),
-                    *std::move(shared)};
+                    *std::move(shared),
+                    std::move(options.on_signal)};
     if (auto opened = monitor.open_control(options.control); !opened) return opened.error();
     return monitor.to_end();
 }

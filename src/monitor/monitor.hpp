@@ -14,6 +14,7 @@
 #include "schedule/scheduler.hpp"
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -31,6 +32,9 @@ struct MonitorOptions {
     std::optional<std::uint64_t> pool;
     std::string swap_folder;
     EqualPages equal_pages = EqualPages::Share;
+    // Gets the signals that would end the machines, and SIGWINCH, on the caller's thread. True: they need
+    // not.
+    std::function<bool(int signal)> on_signal = [](int) { return false; };
 };
 
 // Blocks nearly all signals for good: call it before there are other threads, from a program that exits

@@ -168,6 +168,7 @@ Result<void> Tenant::run() {
                                     .scheduler = *scheduler_,
                                     .keepers = keepers_,
                                     .folders = folders_,
+                                    .ports = options_.machine.ports,
                                     .balloon = options_.machine.balloon,
                                     .paravirtual = lockstep ? 0 : options_.machine.paravirtual,
                                     .trace = options_.machine.trace});

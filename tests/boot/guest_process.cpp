@@ -76,13 +76,16 @@ GuestProcess::~GuestProcess() {
         kill(pid_, SIGKILL);
         waitpid(pid_, nullptr, 0);
     }
+    input_.clear();
     close_input();
     close(from_guest_);
     close(errors_fd_);
 }
 
 void GuestProcess::close_input() {
-    if (to_guest_ >= 0) close(to_guest_);
+    input_ends_ = true;
+    if (to_guest_ < 0 || !input_.empty()) return;
+    close(to_guest_);
     to_guest_ = -1;
 }
 
@@ -95,6 +98,7 @@ bool GuestProcess::pump(int timeout_ms) {
         ssize_t written = write(to_guest_, input_.data(), std::min<std::size_t>(input_.size(), 65536));
         if (written > 0) input_.erase(0, static_cast<std::size_t>(written));
         if (written < 0 && errno == EPIPE) input_.clear();
+        if (input_ends_) close_input();
     }
     if (fds[0].revents != 0) {
         static std::array<char, 1 << 18> bytes;

@@ -32,8 +32,8 @@ public:
     std::optional<int> wait_for_exit(double seconds);
 
     void send(std::string_view bytes) { input_ += bytes; }
-    void close_input();
-    void terminate();  // SIGTERM
+    void close_input();  // when all that was queued has flowed
+    void terminate();    // SIGTERM
 
     const std::string& output() const { return output_; }
     const std::string& errors();
@@ -51,6 +51,7 @@ private:
 
     pid_t pid_ = -1;
     int to_guest_ = -1;
+    bool input_ends_ = false;
     int from_guest_ = -1;
     int errors_fd_ = -1;
     std::string input_;

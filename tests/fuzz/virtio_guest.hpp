@@ -44,11 +44,11 @@ protected:
         std::uint16_t flags;
         std::uint16_t next;
     };
-    // Where the rings of a queue are; each has 8 entries.
-    static constexpr std::uint64_t queue_distance = 0x400;
-    static std::uint64_t descriptors(unsigned queue) { return queue * queue_distance; }
-    static std::uint64_t available(unsigned queue) { return 0x1000 + queue * queue_distance; }
-    static std::uint64_t used(unsigned queue) { return 0x2000 + queue * queue_distance; }
+    // Where the rings of a queue are; each has 8 entries. There is room for 8 queues.
+    std::uint64_t queue_distance() const { return queues_ <= 4 ? 0x400 : 0x200; }
+    std::uint64_t descriptors(unsigned queue) const { return queue * queue_distance(); }
+    std::uint64_t available(unsigned queue) const { return 0x1000 + queue * queue_distance(); }
+    std::uint64_t used(unsigned queue) const { return 0x2000 + queue * queue_distance(); }
 
     VirtioGuest() = default;
     ~VirtioGuest() = default;

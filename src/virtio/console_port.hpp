@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// ConsolePort: the host's end of one port of a virtio console.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string_view>
+
+namespace undercroft {
+
+class ConsolePort {
+public:
+    enum class Input : std::uint8_t { Nothing, Bytes, End };  // nothing now; the port closes
+    enum class Output : std::uint8_t { Room, Full, Closed };  // full for now; the port closes
+
+    virtual ~ConsolePort() = default;
+
+    // What the guest may find it by; empty: its number only.
+    virtual std::string_view name() const { return {}; }
+
+    // The device calls these four under the lock of the machine's devices: none of them waits.
+    virtual Input input() = 0;
+    virtual std::size_t read(std::span<std::byte> room) = 0;  // how many bytes it has put there
+    virtual Output output() = 0;
+    virtual void write(std::span<const std::byte> bytes) = 0;  // all of them, after output() said Room
+
+    // `wake` is called, by any thread, when input() or output() has become another one; and what was given
+    // before is called no more.
+    virtual void on_change(std::function<void()> wake) = 0;
+};
+
+}  // namespace undercroft
