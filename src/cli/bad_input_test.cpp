@@ -142,7 +142,8 @@ TEST_F(BadInput, Disks) {
                    "kernel '/nonexistent/vmlinuz'");
     std::string many;
     for (unsigned n = 0; n < 17; ++n) many += " --disk " + good + ",ro";
-    expect_refused("run --kernel x" + many, "17 devices (disks, networks, shares, balloon): at most 16");
+    expect_refused("run --kernel x" + many,
+                   "17 devices (disks, networks, shares, channels, balloon): at most 16");
 }
 
 TEST_F(BadInput, Networks) {
@@ -155,7 +156,20 @@ TEST_F(BadInput, Networks) {
                    "network 'tap:an-interface-of-too-long-a-name': not the name of an interface");
     std::string many;
     for (unsigned n = 0; n < 17; ++n) many += " --net switch:lan";
-    expect_refused("run --kernel x" + many, "17 devices (disks, networks, shares, balloon): at most 16");
+    expect_refused("run --kernel x" + many,
+                   "17 devices (disks, networks, shares, channels, balloon): at most 16");
+}
+
+TEST_F(BadInput, Channels) {
+    expect_refused("run --kernel x --channel a", "channel 'a': not NAME=unix:PATH");
+    expect_refused("run --kernel x --channel 'a b=unix:x'", "name 'a b'");
+    expect_refused("run --kernel x --channel a=stdio",
+                   "channel 'a': 'stdio' is neither unix:PATH nor file:PATH");
+    expect_refused("run --kernel x --channel a=file:x --channel a=file:y", "two channels have the name 'a'");
+    expect_refused("run --kernel x --channel a=file:x --engine lockstep", "engine lockstep cannot follow");
+    std::string text = file("text", "no kernel");
+    expect_refused("run --kernel " + text + " --channel a=unix:" + (folder / "socket").string(), "text'");
+    expect_nothing_left(1);
 }
 
 TEST_F(BadInput, Commands) {

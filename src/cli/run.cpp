@@ -98,6 +98,11 @@ Result<TenantOptions> machine_of(const RunArguments& arguments) {
         if (!folder) return folder.error();
         options.machine.folders.push_back(*std::move(folder));
     }
+    for (const std::string& text : arguments.channels) {
+        auto channel = channel_named(text);
+        if (!channel) return channel.error();
+        options.machine.channels.push_back(*std::move(channel));
+    }
     auto paravirtual = paravirtual_features(arguments.paravirtual);
     if (!paravirtual) return Error{"--pv: " + paravirtual.error().message};
     options.machine.paravirtual = *paravirtual;
@@ -161,6 +166,12 @@ std::vector<const CLI::Option*> add_machine_options(CLI::App& verb, RunArguments
             "a folder of the host (virtiofs), which the guest mounts by its tag,\n'share' unless named; "
             "',ro' forbids writing. May be given again for more")
         ->type_name("FOLDER[,tag=NAME][,ro]")
+        ->allow_extra_args(false);
+    verb.add_option(
+            "--channel", arguments.channels,
+            "a port of a virtio console, which the guest finds by its name; on the\nhost it is a socket for "
+            "one client at a time, or a file that takes\nwhat comes. May be given again for more")
+        ->type_name("NAME=unix:PATH|file:PATH")
         ->allow_extra_args(false);
     verb.add_option("--engine", arguments.engine,
                     "how guest code runs: translate, step (one instruction at a\ntime, slow), or lockstep "

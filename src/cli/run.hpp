@@ -29,6 +29,7 @@ struct RunArguments {
     std::vector<std::string> disks;   // FILE or FILE,ro
     std::vector<std::string> shares;  // FOLDER[,tag=NAME][,ro]
     std::vector<std::string> networks;
+    std::vector<std::string> channels;
     std::vector<std::string> ports;
     std::string engine = "translate";
     std::uint64_t lockstep_every = 0;

@@ -20,7 +20,7 @@
 
 namespace undercroft {
 
-class ControlPort final : public HostPort {
+class ControlPort final : public SharedConsolePort {
 public:
     // They outlive it.
     ControlPort(OutputPort& output, OutputPort& errors) : output_{output}, errors_{errors} {}

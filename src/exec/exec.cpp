@@ -165,8 +165,8 @@ Result<int> exec_in_machine(ExecOptions options) {
     ControlPort control{*run->output, *run->errors};
     MonitorOptions monitor;
     monitor.machines.push_back(describe(std::move(options), *run));
-    monitor.machines.front().machine.ports = {run->input.get(), run->output.get(), run->errors.get(),
-                                              &control};
+    monitor.machines.front().machine.console_ports = {run->input.get(), run->output.get(), run->errors.get(),
+                                                      &control};
     monitor.on_signal = [&control](int signal) {
         if (signal != SIGWINCH) return control.pass_on_signal(signal);
         if (auto size = terminal_size()) control.set_terminal_size(size->ws_row, size->ws_col);

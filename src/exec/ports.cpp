@@ -41,11 +41,6 @@ std::size_t safe_to_write(int fd) {
 
 }  // namespace
 
-void HostPort::on_change(std::function<void()> wake) {
-    std::lock_guard lock{mutex_};
-    wake_ = wake ? std::move(wake) : [] {};
-}
-
 Result<std::unique_ptr<InputPort>> InputPort::open(int fd) {
     auto stop = make_event();
     if (!stop) return stop.error();

@@ -14,23 +14,13 @@
 #include <condition_variable>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <thread>
 #include <vector>
 
 namespace undercroft {
 
-class HostPort : public ConsolePort {
-public:
-    void on_change(std::function<void()> wake) final;
-
-protected:
-    std::mutex mutex_;  // of what a port has, and the next; the device's thread waits for it
-    std::function<void()> wake_ = [] {};
-};
-
 // Reads ahead of the guest by one buffer.
-class InputPort final : public HostPort {
+class InputPort final : public SharedConsolePort {
 public:
     static Result<std::unique_ptr<InputPort>> open(int fd);
     ~InputPort() override;
@@ -55,7 +45,7 @@ private:
 };
 
 // Writes as fast as the other end takes it; closes when that takes no more.
-class OutputPort final : public HostPort {
+class OutputPort final : public SharedConsolePort {
 public:
     static Result<std::unique_ptr<OutputPort>> open(int fd);
     ~OutputPort() override;

@@ -32,7 +32,9 @@ public:
             condition_.notify_all();
         });
     }
-    ~Wakes() { port_.on_change({}); }
+    ~Wakes() {
+        port_.on_change([] {});
+    }
     void wait() {
         std::unique_lock lock{mutex_};
         condition_.wait(lock, [this] { return std::exchange(changed_, false); });

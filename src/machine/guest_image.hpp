@@ -8,12 +8,12 @@
 #include "boot/load.hpp"
 #include "cpu/paravirtual.hpp"
 #include "disk/open_disk.hpp"
+#include "machine/channel.hpp"
 #include "memory/guest_memory.hpp"
 #include "net/choice.hpp"
 #include "schedule/task.hpp"
 #include "share/folder_server.hpp"
 #include "trace/kinds.hpp"
-#include "virtio/console_port.hpp"
 
 #include <chrono>
 #include <cstdint>
@@ -48,7 +48,9 @@ struct MachineConfig {
     std::vector<DiskChoice> disks;
     std::vector<NetChoice> networks;
     std::vector<FolderChoice> folders;
-    std::vector<ConsolePort*> ports;  // of a virtio console; they outlive the machine. Empty: there is none
+    // Of a virtio console, if there are any: those of the caller, which outlive the machine, and the others.
+    std::vector<ConsolePort*> console_ports;
+    std::vector<ChannelChoice> channels;
     bool balloon = false;
     EngineChoice engine;
     ShareOptions share;
@@ -56,9 +58,11 @@ struct MachineConfig {
     TraceKinds trace;                 // what is recorded while it runs
     std::shared_ptr<FramePool> pool;  // of machine frames; null: one of its own
 
+    bool has_console_ports() const { return !console_ports.empty() || !channels.empty(); }
     // At most layout::virtio_slot_count.
     std::size_t virtio_devices() const {
-        return disks.size() + networks.size() + folders.size() + (ports.empty() ? 0 : 1) + (balloon ? 1 : 0);
+        return disks.size() + networks.size() + folders.size() + (has_console_ports() ? 1 : 0) +
+               (balloon ? 1 : 0);
     }
 };
 

@@ -48,6 +48,7 @@ inline constexpr std::uint64_t low_ram_limit = 0xd000'0000;
 inline constexpr std::uint64_t high_ram_start = 0x1'0000'0000;
 
 inline constexpr unsigned virtio_slot_count = 16;
+inline constexpr unsigned most_channels = 16;  // all of them are of one device
 inline constexpr std::uint64_t virtio_slot_size = 0x1000;
 inline constexpr Range virtio_slots{0xd000'0000, virtio_slot_count* virtio_slot_size};
 constexpr Range virtio_slot(unsigned slot) {

@@ -54,7 +54,7 @@ Machine::Machine(GuestImage image, unsigned processors, ShareOptions share, cons
       share_{share},
       memory_{std::move(image.memory)},
       exchange_{processors > 1 || !ground.disks.empty() || !ground.networks.empty() ||
-                        !ground.folders.empty() || !ground.ports.empty() || ground.balloon
+                        !ground.folders.empty() || !ground.console_ports.empty() || ground.balloon
                     ? std::make_unique<CodeExchange>(memory_->page_limit())
                     : nullptr},
       dma_memory_{*memory_,
@@ -83,9 +83,9 @@ Result<void> Machine::add_devices(const Ground& ground) {
             slot++, fmt::format("share '{}'", folder.server->path()), dma_memory_, board_, *folder.server,
             dma_memory_, board_.lock(), folder.tag));
     }
-    if (!ground.ports.empty()) {
-        ports_ = std::make_unique<ServedDevice<VirtioConsole>>(slot++, "console", dma_memory_, board_,
-                                                               ground.ports, dma_memory_, board_.lock());
+    if (!ground.console_ports.empty()) {
+        console_ports_ = std::make_unique<ServedDevice<VirtioConsole>>(
+            slot++, "console", dma_memory_, board_, ground.console_ports, dma_memory_, board_.lock());
     }
     if (ground.balloon) {
         BalloonMemory& pages = *this;

@@ -62,10 +62,10 @@ public:
         Scheduler& scheduler;
         MemoryKeepers keepers{};  // of its memory, while it runs
         std::span<const Folder> folders{};
-        std::span<ConsolePort* const> ports{};  // of a virtio console; none: there is none
-        bool balloon = false;                   // the machine has one
-        std::uint32_t paravirtual = 0;          // what it is offered of KVM's interface
-        TraceKinds trace{};                     // what is recorded
+        std::span<ConsolePort* const> console_ports{};  // of a virtio console; none: there is none
+        bool balloon = false;                           // the machine has one
+        std::uint32_t paravirtual = 0;                  // what it is offered of KVM's interface
+        TraceKinds trace{};                             // what is recorded
     };
 
     // Its log lines name the caller's LogSubject.
@@ -148,7 +148,7 @@ private:
     // Their threads end before there are no vCPUs to interrupt.
     std::vector<std::unique_ptr<ServedDevice<VirtioBlock>>> disks_;
     std::vector<std::unique_ptr<ServedDevice<VirtioFileSystem>>> folders_;
-    std::unique_ptr<ServedDevice<VirtioConsole>> ports_;
+    std::unique_ptr<ServedDevice<VirtioConsole>> console_ports_;
     std::unique_ptr<ServedDevice<VirtioBalloon>> balloon_;
     std::vector<std::unique_ptr<NetDevice>> networks_;
     std::vector<std::uint64_t> given_up_;  // of the balloon's thread

@@ -53,7 +53,7 @@ private:
         std::string_view name;
         Member member;
     };
-    static const std::array<Key, 18> keys;
+    static const std::array<Key, 19> keys;
 
     Reason wrong(std::string_view reason) const { return fmt::format("{}: {}", key_, reason); }
     Reason wrong_kind(const toml::node& node, std::string_view wanted) const {
@@ -82,6 +82,13 @@ private:
         if (choice.overlay && !choice.overlay->path.empty())
             choice.overlay->path = resolved(choice.overlay->path);
     }
+    // "file:PATH" and "unix:PATH" have paths in them.
+    void resolve_end(std::string& where) const {
+        std::size_t colon = where.find(':');
+        if (colon != std::string::npos && colon + 1 < where.size())
+            where = where.substr(0, colon + 1) + resolved(where.substr(colon + 1));
+    }
+    void resolve(ChannelChoice& choice) const { resolve_end(choice.where); }
     Reason path(const toml::node& node, std::string& to) {
         if (Reason reason = text(node, to)) return reason;
         to = resolved(to);
@@ -98,6 +105,7 @@ private:
     }
     Reason disks(const toml::node& node) { return each(node, options_.machine.disks, disk_named); }
     Reason folders(const toml::node& node) { return each(node, options_.machine.folders, folder_named); }
+    Reason channels(const toml::node& node) { return each(node, options_.machine.channels, channel_named); }
     // An array of what has a path.
     template <class Choice>
     Reason each(const toml::node& node, std::vector<Choice>& to, Result<Choice> (*named)(const std::string&));
@@ -124,7 +132,7 @@ private:
     std::vector<std::string> ports_;
 };
 
-constexpr std::array<MachineFile::Key, 18> MachineFile::keys{{{"name", &MachineFile::name},
+constexpr std::array<MachineFile::Key, 19> MachineFile::keys{{{"name", &MachineFile::name},
                                                               {"kernel", &MachineFile::kernel},
                                                               {"initrd", &MachineFile::initrd},
                                                               {"append", &MachineFile::append},
@@ -134,6 +142,7 @@ constexpr std::array<MachineFile::Key, 18> MachineFile::keys{{{"name", &MachineF
                                                               {"net", &MachineFile::networks},
                                                               {"ports", &MachineFile::ports},
                                                               {"shares", &MachineFile::folders},
+                                                              {"channels", &MachineFile::channels},
                                                               {"engine", &MachineFile::engine},
                                                               {"console", &MachineFile::console},
                                                               {"log-file", &MachineFile::log_file},
@@ -234,13 +243,9 @@ MachineFile::Reason MachineFile::paravirtual(const toml::node& node) {
     return {};
 }
 
-// "file:PATH" and "unix:PATH" have paths in them.
 MachineFile::Reason MachineFile::console(const toml::node& node) {
     if (Reason reason = text(node, options_.console)) return reason;
-    std::size_t colon = options_.console.find(':');
-    if (colon != std::string::npos && colon + 1 < options_.console.size())
-        options_.console =
-            options_.console.substr(0, colon + 1) + resolved(options_.console.substr(colon + 1));
+    resolve_end(options_.console);
     return {};
 }
 

@@ -45,6 +45,7 @@ TEST_F(MachineFileTest, EveryKey) {
         ports = ["8080:80"]
         engine = "step"
         console = "unix:console"
+        channels = ["agent=unix:agent", "log=file:/var/log/web"]
         log-file = "web.log"
         reboot = true
         weight = 250
@@ -72,6 +73,10 @@ TEST_F(MachineFileTest, EveryKey) {
     EXPECT_FALSE(machine->machine.disks[0].overlay);
     EXPECT_EQ(machine->machine.engine.kind, EngineKind::Step);
     EXPECT_EQ(machine->console, "unix:" + inside("console"));
+    ASSERT_EQ(machine->machine.channels.size(), 2u);
+    EXPECT_EQ(machine->machine.channels[0].name, "agent");
+    EXPECT_EQ(machine->machine.channels[0].where, "unix:" + inside("agent"));
+    EXPECT_EQ(machine->machine.channels[1].where, "file:/var/log/web");
     EXPECT_EQ(machine->log_file, inside("web.log"));
     EXPECT_TRUE(machine->reboot);
     EXPECT_EQ(machine->machine.share.weight, 250u);
@@ -118,6 +123,7 @@ TEST_F(MachineFileTest, WhatIsWrongIsNamedWithItsLine) {
     EXPECT_EQ(reason("shares = ['a,rw']"), "1: share 'a,rw': 'rw' is neither 'ro' nor 'tag=NAME'");
     EXPECT_EQ(reason("shares = [',ro']"), "1: share ',ro': no folder");
     EXPECT_EQ(reason("shares = ['a,tag=']"), "1: share 'a,tag=': tag: name '': not from 1 to 32 characters");
+    EXPECT_EQ(reason("channels = ['a']"), "1: channel 'a': not NAME=unix:PATH or NAME=file:PATH");
     EXPECT_EQ(reason("engine = 'warp'"), "1: engine 'warp': not one of translate, step, lockstep");
     EXPECT_EQ(reason("reboot = 1"), "1: reboot: a whole number, not true or false");
     EXPECT_EQ(reason("weight = 0"), "1: weight: 0: not from 1 to 10000");

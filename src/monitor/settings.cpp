@@ -87,6 +87,15 @@ Result<FolderChoice> folder_named(const std::string& text) {
     return folder;
 }
 
+Result<ChannelChoice> channel_named(const std::string& text) {
+    std::size_t end = text.find('=');
+    if (end == std::string::npos)
+        return Error{"channel '" + text + "': not NAME=unix:PATH or NAME=file:PATH"};
+    auto name = machine_name(text.substr(0, end));
+    if (!name) return Error{"channel '" + text + "': " + name.error().message};
+    return ChannelChoice{.name = *name, .where = text.substr(end + 1)};
+}
+
 Result<unsigned> processor_count(std::int64_t count) { return from_one_to(layout::max_processors, count); }
 Result<unsigned> processor_weight(std::int64_t weight) {
     return from_one_to(ShareOptions::most_weight, weight);
@@ -134,7 +143,7 @@ Result<std::uint32_t> paravirtual_features(std::string_view text) {
 Result<void> check(const MachineConfig& config) {
     bool lockstep = config.engine.kind == EngineKind::Lockstep;
     if (config.virtio_devices() > layout::virtio_slot_count)
-        return Error{fmt::format("{} devices (disks, networks, shares, balloon): at most {}",
+        return Error{fmt::format("{} devices (disks, networks, shares, channels, balloon): at most {}",
                                  config.virtio_devices(), layout::virtio_slot_count)};
     for (const FolderChoice& folder : config.folders) {
         auto same = [&](const FolderChoice& other) { return other.tag == folder.tag; };
@@ -142,6 +151,18 @@ Result<void> check(const MachineConfig& config) {
             return Error{
                 fmt::format("two shares have the tag '{}': tell them apart with ',tag=NAME'", folder.tag)};
     }
+    for (const ChannelChoice& channel : config.channels) {
+        auto same = [&](const ChannelChoice& other) { return other.name == channel.name; };
+        if (std::ranges::count_if(config.channels, same) > 1)
+            return Error{fmt::format("two channels have the name '{}'", channel.name)};
+        if (!channel.where.starts_with("unix:") && !channel.where.starts_with("file:"))
+            return Error{fmt::format("channel '{}': '{}' is neither unix:PATH nor file:PATH", channel.name,
+                                     channel.where)};
+    }
+    if (config.channels.size() > layout::most_channels)
+        return Error{fmt::format("{} channels: at most {}", config.channels.size(), layout::most_channels)};
+    if (lockstep && config.has_console_ports())
+        return Error{"engine lockstep cannot follow what channels write to memory: leave them out"};
     if (lockstep && config.balloon)
         return Error{"engine lockstep cannot follow what a balloon takes away: leave it out"};
     if (lockstep && config.processors > 1) return Error{"engine lockstep follows one virtual processor only"};

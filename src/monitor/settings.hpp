@@ -14,9 +14,10 @@
 
 namespace undercroft {
 
-Result<EngineKind> engine_named(const std::string& name);    // translate, step, lockstep
-Result<DiskChoice> disk_named(const std::string& text);      // FILE[,ro][,format=...][,overlay=...]
-Result<FolderChoice> folder_named(const std::string& text);  // FOLDER[,tag=NAME][,ro]
+Result<EngineKind> engine_named(const std::string& name);      // translate, step, lockstep
+Result<DiskChoice> disk_named(const std::string& text);        // FILE[,ro][,format=...][,overlay=...]
+Result<ChannelChoice> channel_named(const std::string& text);  // NAME=file:PATH, NAME=unix:PATH
+Result<FolderChoice> folder_named(const std::string& text);    // FOLDER[,tag=NAME][,ro]
 // Which of KVM's paravirtual features a machine is offered: names with commas, each with a '-' in front if it
 // is not to be; `none` and `all`. It begins with none.
 Result<std::uint32_t> paravirtual_features(std::string_view text);

@@ -107,6 +107,17 @@ Result<void> Tenant::open_folders() {
     return {};
 }
 
+Result<void> Tenant::open_channels() {
+    console_ports_ = options_.machine.console_ports;
+    for (const ChannelChoice& choice : options_.machine.channels) {
+        auto channel = Channel::open(choice);
+        if (!channel) return channel.error();
+        channels_.push_back(*std::move(channel));
+        console_ports_.push_back(channels_.back().get());
+    }
+    return {};
+}
+
 Result<void> Tenant::load() {
     image_ = load_guest(options_.machine);
     if (!*image_) return image_->error();
@@ -114,6 +125,7 @@ Result<void> Tenant::load() {
 }
 
 Result<void> Tenant::open_console(SharedTerminal* terminal, unsigned number) {
+    if (auto opened = open_channels(); !opened) return opened.error();
     auto console = terminal != nullptr ? Console::open(terminal->line(number), loop_)
                                        : Console::open(options_.console, loop_);
     if (!console) return console.error();
@@ -168,7 +180,7 @@ Result<void> Tenant::run() {
                                     .scheduler = *scheduler_,
                                     .keepers = keepers_,
                                     .folders = folders_,
-                                    .ports = options_.machine.ports,
+                                    .console_ports = console_ports_,
                                     .balloon = options_.machine.balloon,
                                     .paravirtual = lockstep ? 0 : options_.machine.paravirtual,
                                     .trace = options_.machine.trace});

@@ -79,6 +79,7 @@ private:
     Result<void> open_disks();
     Result<void> open_networks(Switches& switches);
     Result<void> open_folders();
+    Result<void> open_channels();
 
     Result<void> run();
     void on_machine_end();
@@ -93,6 +94,8 @@ private:
     Machine::Disks disks_;
     Machine::Networks networks_;
     Machine::Folders folders_;
+    std::vector<std::unique_ptr<Channel>> channels_;
+    std::vector<ConsolePort*> console_ports_;  // these and others
     EventLoop& loop_;
     Scheduler* scheduler_ = nullptr;
     MemoryKeepers keepers_;

@@ -49,7 +49,7 @@ void VirtioConsole::reset() {
     queues_ = {};
     transport_ = nullptr;
     to_driver_.clear();
-    for (Port& port : ports_) port.open = port.closed = false;
+    for (Port& port : ports_) port = {.host = port.host};
 }
 
 void VirtioConsole::serve() {
@@ -104,21 +104,20 @@ bool VirtioConsole::take_from(unsigned number) {
 }
 
 bool VirtioConsole::take_output(unsigned number) {
+    look_at_the_end_of(number);
     ConsolePort& host = *ports_[number].host;
-    ConsolePort::Output output = host.output();
-    if (output == ConsolePort::Output::Full) return false;
-    if (output == ConsolePort::Output::Closed) close(number);
-    if (!take_from(output_queue(number))) return false;
-    if (!ports_[number].closed && !output_.empty()) host.write(output_);
+    if (host.output() == ConsolePort::Output::Full || !take_from(output_queue(number))) return false;
+    // It may have closed meanwhile, or got room.
+    if (host.output() == ConsolePort::Output::Room && !output_.empty()) host.write(output_);
     return true;
 }
 
 bool VirtioConsole::give_input(unsigned number) {
-    const Port& port = ports_[number];
-    if (queues_.empty() || !port.open || port.closed) return false;
+    Port& port = ports_[number];
+    if (queues_.empty() || !port.open || port.ended) return false;
     switch (port.host->input()) {
         case ConsolePort::Input::Nothing: return false;
-        case ConsolePort::Input::End: close(number); return true;
+        case ConsolePort::Input::End: port.ended = true; return true;
         case ConsolePort::Input::Bytes: break;
     }
     Queue& queue = queues_[input_queue(number)];
@@ -153,6 +152,7 @@ void VirtioConsole::hear(const Control& message) {
     Port& port = ports_[message.id];
     if (message.event == PORT_READY && message.value == 1) {
         if (auto name = port.host->name(); !name.empty()) tell(message.id, PORT_NAME, 1, name);
+        port.ready = true;
         if (!port.closed) tell(message.id, PORT_OPEN, 1);
     }
     if (message.event == PORT_OPEN) port.open = message.value == 1;
@@ -174,8 +174,10 @@ bool VirtioConsole::tell_driver() {
     return true;
 }
 
-void VirtioConsole::close(unsigned number) {
-    if (!std::exchange(ports_[number].closed, true)) tell(number, PORT_OPEN, 0);
+void VirtioConsole::look_at_the_end_of(unsigned number) {
+    Port& port = ports_[number];
+    bool closed = port.ended || port.host->output() == ConsolePort::Output::Closed;
+    if (std::exchange(port.closed, closed) != closed && port.ready) tell(number, PORT_OPEN, closed ? 0 : 1);
 }
 
 }  // namespace undercroft

@@ -62,8 +62,10 @@ public:
 private:
     struct Port {
         ConsolePort* host = nullptr;
+        bool ready = false;   // the driver knows it
         bool open = false;    // in the guest
-        bool closed = false;  // on the host: the guest was told
+        bool ended = false;   // its input
+        bool closed = false;  // on the host, as the driver was told or will be when it is ready
     };
     struct Message {
         Control control;
@@ -83,7 +85,7 @@ private:
     void break_down(const char* why);
     void hear(const Control& message);
     void tell(std::uint32_t id, Event event, std::uint16_t value, std::string_view name = {});
-    void close(unsigned number);
+    void look_at_the_end_of(unsigned number);
 
     std::vector<Port> ports_;
     const DmaMemory& memory_;

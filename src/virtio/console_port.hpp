@@ -6,15 +6,21 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <mutex>
 #include <span>
 #include <string_view>
+#include <utility>
 
 namespace undercroft {
 
 class ConsolePort {
 public:
-    enum class Input : std::uint8_t { Nothing, Bytes, End };  // nothing now; the port closes
-    enum class Output : std::uint8_t { Room, Full, Closed };  // full for now; the port closes
+    enum class Input : std::uint8_t { Nothing, Bytes, End };  // nothing now; the port closes for good
+    enum class Output : std::uint8_t {
+        Room,
+        Full,
+        Closed
+    };  // full for now; nobody is there, the port is closed
 
     virtual ~ConsolePort() = default;
 
@@ -30,6 +36,19 @@ public:
     // `wake` is called, by any thread, when input() or output() has become another one; and what was given
     // before is called no more.
     virtual void on_change(std::function<void()> wake) = 0;
+};
+
+// For those that other threads fill and empty.
+class SharedConsolePort : public ConsolePort {
+public:
+    void on_change(std::function<void()> wake) final {
+        std::lock_guard lock{mutex_};
+        wake_ = std::move(wake);
+    }
+
+protected:
+    std::mutex mutex_;  // of what a port has, and of the next; taken after the lock of the machine's devices
+    std::function<void()> wake_ = [] {};
 };
 
 }  // namespace undercroft

@@ -233,6 +233,23 @@ TEST_F(ConsoleTest, TheHostClosesAPort) {
     EXPECT_EQ(message.value, 0);
 }
 
+TEST_F(ConsoleTest, APortWhoseOtherEndComesAndGoes) {
+    first.state = ConsolePort::Output::Closed;
+    start(Feature::MultiPort);
+    say({.event = VirtioConsole::DEVICE_READY, .value = 1});
+    for (unsigned n = 0; n < 2; ++n) EXPECT_EQ(hear().event, VirtioConsole::PORT_ADD);
+    say({.id = 0, .event = VirtioConsole::PORT_READY, .value = 1});
+    // That it is closed need not be said.
+    for (bool there : {true, false, true}) {
+        first.state = there ? ConsolePort::Output::Room : ConsolePort::Output::Closed;
+        Control message = hear();
+        EXPECT_EQ(message.event, VirtioConsole::PORT_OPEN);
+        EXPECT_EQ(message.value, there ? 1 : 0);
+        write(output_0, there ? "+" : "-");
+    }
+    EXPECT_EQ(first.from_guest, "++");
+}
+
 TEST_F(ConsoleTest, ADriverThatKnowsOnePortHasTheFirst) {
     start(0);
     write(output_0, "hello");

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "machine/channel.hpp"
+
+#include <poll.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+namespace undercroft {
+
+using State = ConsoleBackend::State;
+
+Result<std::unique_ptr<Channel>> Channel::open(const ChannelChoice& choice) {
+    auto refused = [&choice](Error error) { return std::move(error).in("channel '" + choice.name + "'"); };
+    auto bell = Doorbell::create();
+    if (!bell) return refused(std::move(bell.error()));
+    auto backend = ConsoleBackend::open(choice.where);
+    if (!backend) return refused(std::move(backend.error()));
+    return std::unique_ptr<Channel>{new Channel{choice.name, *std::move(backend), *std::move(bell)}};
+}
+
+Channel::Channel(std::string name, std::unique_ptr<ConsoleBackend> backend, Doorbell bell)
+    : name_{std::move(name)},
+      backend_{std::move(backend)},
+      bell_{std::move(bell)},
+      present_{backend_->output() >= 0},
+      thread_{[this] { run(); }} {}
+
+Channel::~Channel() {
+    {
+        std::lock_guard lock{mutex_};
+        ending_ = true;
+    }
+    bell_.ring();
+    thread_.join();
+}
+
+void Channel::run() {
+    for (;;) {
+        std::array<pollfd, 4> waits{pollfd{.fd = bell_.fd(), .events = POLLIN, .revents = 0},
+                                    pollfd{.fd = backend_->listener(), .events = POLLIN, .revents = 0},
+                                    pollfd{.fd = -1, .events = POLLIN, .revents = 0},
+                                    pollfd{.fd = -1, .events = POLLOUT, .revents = 0}};
+        bool ending = false;
+        {
+            std::lock_guard lock{mutex_};
+            ending = ending_;
+            if (given_ == to_guest_.size()) waits[2].fd = backend_->input();
+            if (!from_guest_.empty()) waits[3].fd = backend_->output();
+        }
+        if (ending) {
+            if (waits[3].fd >= 0) give_output();  // as much as goes without waiting
+            return;
+        }
+        if (::poll(waits.data(), waits.size(), -1) < 0) continue;
+        if (waits[0].revents != 0) bell_.acknowledge();
+        if (waits[2].revents != 0) take_input();
+        if (waits[3].revents != 0) give_output();
+        if (waits[1].revents != 0) {
+            backend_->accept();
+            set_present(backend_->output() >= 0);
+        }
+    }
+}
+
+void Channel::take_input() {
+    bytes_.resize(most_waiting);
+    auto [count, state] = backend_->read(bytes_);
+    if (state == State::Absent || state == State::Closed) {
+        backend_->hang_up();
+        return set_present(false);
+    }
+    std::lock_guard lock{mutex_};
+    to_guest_.assign(bytes_.begin(), bytes_.begin() + static_cast<std::ptrdiff_t>(count));
+    given_ = 0;
+    wake_();
+}
+
+// Only this thread takes away from what the guest has written, so that lies still while it is copied.
+void Channel::give_output() {
+    {
+        std::lock_guard lock{mutex_};
+        bytes_ = from_guest_;
+    }
+    auto [count, state] = backend_->write(bytes_);
+    if (state == State::Absent || state == State::Closed) {
+        backend_->hang_up();
+        return set_present(false);
+    }
+    std::lock_guard lock{mutex_};
+    from_guest_.erase(from_guest_.begin(), from_guest_.begin() + static_cast<std::ptrdiff_t>(count));
+    wake_();
+}
+
+void Channel::set_present(bool present) {
+    std::lock_guard lock{mutex_};
+    present_ = present;
+    from_guest_.clear();
+    wake_();
+}
+
+ConsolePort::Input Channel::input() {
+    std::lock_guard lock{mutex_};
+    return given_ < to_guest_.size() ? Input::Bytes : Input::Nothing;
+}
+
+std::size_t Channel::read(std::span<std::byte> room) {
+    std::lock_guard lock{mutex_};
+    std::size_t count = std::min(room.size(), to_guest_.size() - given_);
+    std::copy_n(to_guest_.begin() + static_cast<std::ptrdiff_t>(given_), count, room.begin());
+    given_ += count;
+    if (given_ == to_guest_.size()) bell_.ring();
+    return count;
+}
+
+ConsolePort::Output Channel::output() {
+    std::lock_guard lock{mutex_};
+    if (!present_) return Output::Closed;
+    return from_guest_.size() < most_waiting ? Output::Room : Output::Full;
+}
+
+void Channel::write(std::span<const std::byte> bytes) {
+    std::lock_guard lock{mutex_};
+    if (present_) from_guest_.insert(from_guest_.end(), bytes.begin(), bytes.end());
+    bell_.ring();
+}
+
+}  // namespace undercroft

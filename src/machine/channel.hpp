@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// Channel: a port of a virtio console that leads to a socket or a file of the host. The guest finds it by its
+// name, and sees it closed while nobody is connected to the socket; what it writes then is not kept.
+
+#pragma once
+
+#include "base/result.hpp"
+#include "machine/console_backend.hpp"
+#include "machine/event_loop.hpp"
+#include "virtio/console_port.hpp"
+
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace undercroft {
+
+struct ChannelChoice {
+    std::string name;
+    std::string where;  // "unix:PATH" or "file:PATH"
+};
+
+class Channel final : public SharedConsolePort {
+public:
+    // Errors name the channel and the reason.
+    static Result<std::unique_ptr<Channel>> open(const ChannelChoice& choice);
+    ~Channel() override;
+
+    std::string_view name() const override { return name_; }
+    Input input() override;
+    std::size_t read(std::span<std::byte> room) override;
+    Output output() override;
+    void write(std::span<const std::byte> bytes) override;
+
+private:
+    static constexpr std::size_t most_waiting = 64 * 1024;  // bytes, in each direction
+
+    Channel(std::string name, std::unique_ptr<ConsoleBackend> backend, Doorbell bell);
+    void run();
+    void take_input();
+    void give_output();
+    void set_present(bool present);
+
+    std::string name_;
+    std::unique_ptr<ConsoleBackend> backend_;  // of the thread
+    Doorbell bell_;                            // rung when the thread has something to do
+    std::vector<std::byte> bytes_;             // of the thread
+
+    // Under the lock:
+    std::vector<std::byte> to_guest_;
+    std::size_t given_ = 0;  // of that
+    std::vector<std::byte> from_guest_;
+    bool present_;  // there is somebody at the other end
+    bool ending_ = false;
+    std::thread thread_;
+};
+
+}  // namespace undercroft
