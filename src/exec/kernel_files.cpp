@@ -124,7 +124,8 @@ Result<KernelFiles> find_kernel(const std::string& kernel, const std::string& mo
     }
     for (const fs::path& folder : folders) {
         auto dependencies = read_file((folder / "modules.dep").string());
-        if (!dependencies && !modules.empty()) return Error{"modules " + dependencies.error().message};
+        if (!dependencies && (!modules.empty() || fs::exists(folder)))
+            return Error{"modules " + dependencies.error().message + "; depmod(8) makes this file"};
         if (!dependencies) continue;
         std::string_view text{reinterpret_cast<const char*>(dependencies->data()), dependencies->size()};
         for (const std::string& path : module_order(text, wanted_modules))

@@ -79,7 +79,12 @@ TEST_F(FindKernel, SaysWhatIsMissing) {
     EXPECT_EQ(find_kernel("/nonexistent", "").error().message,
               "kernel '/nonexistent': No such file or directory");
     EXPECT_EQ(find_kernel(kernel("vmlinuz"), "/nonexistent").error().message,
-              "modules '/nonexistent/modules.dep': No such file or directory");
+              "modules '/nonexistent/modules.dep': No such file or directory; depmod(8) makes this file");
+    fs::create_directories(folder / "lib/modules/6.0-test");
+    EXPECT_EQ(find_kernel(kernel("vmlinuz"), "").error().message,
+              "modules '" + (folder / "lib/modules/6.0-test/modules.dep").string() +
+                  "': No such file or directory; depmod(8) makes this file")
+        << "a kernel that has modules needs them";
 }
 
 }  // namespace
