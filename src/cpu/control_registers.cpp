@@ -18,7 +18,9 @@ constexpr std::uint64_t cr0_writable =
 // What CPUID shows: see cpuid.cpp.
 constexpr std::uint64_t cr4_writable = CR4::TSD | CR4::DE | CR4::PSE | CR4::PAE | CR4::PGE | CR4::PCE |
                                        CR4::OSFXSR | CR4::OSXMMEXCPT | CR4::UMIP | CR4::FSGSBASE |
-                                       CR4::OSXSAVE | CR4::SMEP | CR4::SMAP;
+                                       CR4::PCIDE | CR4::OSXSAVE | CR4::SMEP | CR4::SMAP;
+constexpr std::uint64_t cr3_keep_entries = 1ull << 63;  // with PCIDE, of the operand; never in the register
+constexpr std::uint64_t cr3_pcid = 0xfff;
 
 bool may_switch_paging(const Vcpu& vcpu, std::uint64_t value, Trap& trap) noexcept {
     bool was_on = vcpu.paging.paging();
@@ -30,7 +32,8 @@ bool may_switch_paging(const Vcpu& vcpu, std::uint64_t value, Trap& trap) noexce
                     Segment::Type::get(vcpu.tr.attributes) != tss_16bit;
         if (!good) return raise(trap, Vector::GP, 0);
     }
-    if (was_on && !is_on && vcpu.code_64bit()) return raise(trap, Vector::GP, 0);
+    bool needed = vcpu.code_64bit() || (vcpu.paging.cr4 & CR4::PCIDE) != 0;
+    if (was_on && !is_on && needed) return raise(trap, Vector::GP, 0);
     return true;
 }
 
@@ -51,12 +54,18 @@ bool write_cr0(Vcpu& vcpu, std::uint64_t value, Trap& trap) noexcept {
 }
 
 bool write_cr3(Vcpu& vcpu, std::uint64_t value, Trap& trap) noexcept {
+    bool tagged = (vcpu.paging.cr4 & CR4::PCIDE) != 0;
+    bool keep = tagged && (value & cr3_keep_entries) != 0;
+    if (keep) value &= ~cr3_keep_entries;
     if (vcpu.long_mode() && value >> physical_address_bits != 0) return raise(trap, Vector::GP, 0);
     if (vcpu.trace != nullptr) [[unlikely]]
         vcpu.trace->record(TraceKind::AddressSpace, {.value = value});
     vcpu.address_spaces.loaded(value);
     vcpu.paging.cr3 = value;
-    vcpu.mmu->flush_non_global();
+    if (tagged)
+        vcpu.mmu->switch_address_space(vcpu.paging.pcid(), keep ? OldEntries::Keep : OldEntries::Drop);
+    else
+        vcpu.mmu->flush_non_global();
     return true;
 }
 
@@ -64,8 +73,10 @@ bool write_cr4(Vcpu& vcpu, std::uint64_t value, Trap& trap) noexcept {
     if ((value & ~cr4_writable) != 0) return raise(trap, Vector::GP, 0);
     if (vcpu.long_mode() && (value & CR4::PAE) == 0) return raise(trap, Vector::GP, 0);
     std::uint64_t changed = vcpu.paging.cr4 ^ value;
+    if ((changed & value & CR4::PCIDE) != 0 && (!vcpu.long_mode() || (vcpu.paging.cr3 & cr3_pcid) != 0))
+        return raise(trap, Vector::GP, 0);
     vcpu.paging.cr4 = value;
-    constexpr std::uint64_t paging_bits = CR4::PSE | CR4::PAE | CR4::PGE | CR4::SMEP | CR4::SMAP;
+    constexpr std::uint64_t paging_bits = CR4::PSE | CR4::PAE | CR4::PGE | CR4::PCIDE | CR4::SMEP | CR4::SMAP;
     if ((changed & paging_bits) != 0) vcpu.mmu->flush_all();
     return true;
 }

@@ -87,9 +87,13 @@ TEST_F(Control, IntoAndOutOfLongMode) {
     EXPECT_TRUE(vcpu.long_mode());
     EXPECT_FALSE(vcpu.code_64bit());
     refuses_write(4, 0);  // PAE may not go now
+    ASSERT_TRUE(write_control(vcpu, 4, CR4::PAE | CR4::PCIDE, trap));
+    refuses_write(0, CR0::PE);
+    ASSERT_TRUE(write_control(vcpu, 4, CR4::PAE, trap));
     ASSERT_TRUE(write_control(vcpu, 0, CR0::PE, trap));
     EXPECT_FALSE(vcpu.long_mode());
     EXPECT_NE(vcpu.paging.efer & EFER::LME, 0u);
+    refuses_write(4, CR4::PAE | CR4::PCIDE);
 }
 
 TEST_F(Control, Cr3) {
@@ -107,10 +111,69 @@ TEST_F(Control, Cr3) {
     ASSERT_TRUE(invlpg(vcpu, 1ull << 47, trap)) << "non-canonical: nothing";
 }
 
+TEST_F(Control, ProcessContexts) {
+    constexpr std::uint64_t keep = 1ull << 63;
+    std::uint64_t cr4 = read(4);
+    ASSERT_TRUE(write_control(vcpu, 3, tables | 8, trap));
+    refuses_write(4, cr4 | CR4::PCIDE);  // low bits
+    ASSERT_TRUE(write_control(vcpu, 3, tables, trap));
+    ASSERT_TRUE(write_control(vcpu, 4, cr4 | CR4::PCIDE, trap));
+    ASSERT_TRUE(write_control(vcpu, 3, tables | 1, trap));
+    touch(0x5000);
+    ASSERT_TRUE(write_control(vcpu, 3, tables | 2 | keep, trap));
+    EXPECT_EQ(read(3), tables | 2);
+    EXPECT_FALSE(cached(0x5000));
+    ASSERT_TRUE(write_control(vcpu, 3, tables | 1 | keep, trap));
+    EXPECT_TRUE(cached(0x5000));
+    ASSERT_TRUE(write_control(vcpu, 3, tables | 2, trap));
+    ASSERT_TRUE(write_control(vcpu, 3, tables | 1, trap));
+    EXPECT_FALSE(cached(0x5000));
+    for (std::uint64_t wrong : {1ull << 62, 1ull << physical_address_bits, keep | 1ull << 62})
+        refuses_write(3, tables | wrong);
+    touch(0x5000);
+    ASSERT_TRUE(write_control(vcpu, 4, cr4 | CR4::PCIDE, trap)) << "low bits do not matter any more";
+    EXPECT_TRUE(cached(0x5000));
+    page_entry(0x6000) |= PageEntry::G;
+    touch(0x6000);
+    ASSERT_TRUE(write_control(vcpu, 4, cr4, trap));
+    EXPECT_FALSE(cached(0x5000));
+    EXPECT_FALSE(cached(0x6000));
+}
+
+TEST_F(Control, Invpcid) {
+    enum Type : std::uint64_t { OnePage, OneSpace, Everything, AllButGlobal };
+    auto refuses_operands = [&](std::uint64_t type, InvpcidDescriptor descriptor) {
+        refuses(Vector::GP, 0, [&] { return invpcid(vcpu, type, descriptor, trap); });
+    };
+    refuses_operands(4, {});
+    refuses_operands(1ull << 32, {});
+    refuses_operands(Everything, {.pcid = 0x1000});
+    refuses_operands(OnePage, {.address = 1ull << 47});
+    refuses_operands(OnePage, {.pcid = 1});  // without PCIDE
+    refuses_operands(OneSpace, {.pcid = 1});
+    page_entry(0x6000) |= PageEntry::G;
+    auto cached_after = [&](std::uint64_t type, InvpcidDescriptor descriptor) {
+        touch(0x5000);
+        touch(0x6000);
+        EXPECT_TRUE(invpcid(vcpu, type, descriptor, trap));
+        return (cached(0x5000) ? 1 : 0) + (cached(0x6000) ? 2 : 0);
+    };
+    EXPECT_EQ(cached_after(OneSpace, {}), 2);
+    ASSERT_TRUE(write_control(vcpu, 4, read(4) | CR4::PCIDE, trap));
+    ASSERT_TRUE(write_control(vcpu, 3, tables | 5, trap));
+    EXPECT_EQ(cached_after(OnePage, {.pcid = 5, .address = 0x5123}), 2);
+    EXPECT_EQ(cached_after(OnePage, {.pcid = 5, .address = 0x7000}), 3);
+    EXPECT_EQ(cached_after(OneSpace, {.pcid = 5, .address = 1ull << 47}), 2);
+    EXPECT_EQ(cached_after(OneSpace, {.pcid = 6}), 3);
+    EXPECT_EQ(cached_after(Everything, {.pcid = 6}), 0);
+    EXPECT_EQ(cached_after(AllButGlobal, {.pcid = 6}), 2);
+    become_user();
+    refuses_operands(Everything, {});
+}
+
 TEST_F(Control, Cr4) {
     std::uint64_t cr4 = read(4);
-    for (std::uint64_t hidden : {CR4::VME, CR4::PVI, CR4::MCE, CR4::LA57, CR4::PCIDE})
-        refuses_write(4, cr4 | hidden);
+    for (std::uint64_t hidden : {CR4::VME, CR4::PVI, CR4::MCE, CR4::LA57}) refuses_write(4, cr4 | hidden);
     refuses_write(4, cr4 | 1ull << 40);
     refuses_write(4, cr4 & ~CR4::PAE);
     touch(0x5000);

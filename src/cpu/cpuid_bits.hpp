@@ -16,6 +16,7 @@ inline constexpr std::uint32_t PCLMULQDQ = 1u << 1;
 inline constexpr std::uint32_t SSSE3 = 1u << 9;
 inline constexpr std::uint32_t FMA = 1u << 12;
 inline constexpr std::uint32_t CX16 = 1u << 13;
+inline constexpr std::uint32_t PCID = 1u << 17;
 inline constexpr std::uint32_t SSE4_1 = 1u << 19;
 inline constexpr std::uint32_t SSE4_2 = 1u << 20;
 inline constexpr std::uint32_t X2APIC = 1u << 21;
@@ -30,7 +31,7 @@ inline constexpr std::uint32_t RDRAND = 1u << 30;
 inline constexpr std::uint32_t HYPERVISOR = 1u << 31;
 inline constexpr std::uint32_t native = SSE3 | PCLMULQDQ | SSSE3 | FMA | CX16 | SSE4_1 | SSE4_2 | MOVBE |
                                         POPCNT | AES | XSAVE | AVX | F16C | RDRAND;
-inline constexpr std::uint32_t ours = X2APIC | TSC_DEADLINE | HYPERVISOR;
+inline constexpr std::uint32_t ours = PCID | X2APIC | TSC_DEADLINE | HYPERVISOR;
 }  // namespace Cpuid1Ecx
 
 namespace Cpuid1Edx {
@@ -65,6 +66,7 @@ inline constexpr std::uint32_t FDP_EXCPTN_ONLY = 1u << 6;  // how x87 keeps its 
 inline constexpr std::uint32_t SMEP = 1u << 7;
 inline constexpr std::uint32_t BMI2 = 1u << 8;
 inline constexpr std::uint32_t ERMS = 1u << 9;
+inline constexpr std::uint32_t INVPCID = 1u << 10;
 inline constexpr std::uint32_t ZERO_FCS_FDS = 1u << 13;  // the host's way, too
 inline constexpr std::uint32_t RDSEED = 1u << 18;
 inline constexpr std::uint32_t ADX = 1u << 19;
@@ -74,7 +76,7 @@ inline constexpr std::uint32_t CLWB = 1u << 24;
 inline constexpr std::uint32_t SHA = 1u << 29;
 inline constexpr std::uint32_t native =
     BMI1 | AVX2 | FDP_EXCPTN_ONLY | BMI2 | ERMS | ZERO_FCS_FDS | RDSEED | ADX | CLFLUSHOPT | CLWB | SHA;
-inline constexpr std::uint32_t ours = FSGSBASE | SMEP | SMAP;
+inline constexpr std::uint32_t ours = FSGSBASE | SMEP | INVPCID | SMAP;
 }  // namespace Cpuid7Ebx
 
 namespace Cpuid7Ecx {

@@ -49,7 +49,7 @@ bool set_address_space(Vcpu& vcpu, Trap& trap) noexcept {
     if (!is_asid(asid)) return refuse(trap);
     if (asid == vcpu.paging.asid) return true;
     vcpu.paging.asid = static_cast<std::uint8_t>(asid);
-    vcpu.mmu->switch_address_space(vcpu.paging.asid, Mmu::OldEntries::Keep);
+    vcpu.mmu->set_tlb_address_space(vcpu.paging.asid);
     return true;
 }
 

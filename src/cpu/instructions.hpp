@@ -94,6 +94,13 @@ Trap software_interrupt(const Vcpu& vcpu, Vector vector, std::uint64_t next_rip)
 // VMCALL, VMMCALL: sets RIP. #UD in a machine that has asked for nothing.
 [[nodiscard]] bool hypercall(Vcpu& vcpu, std::uint64_t next_rip, Trap& trap) noexcept;
 [[nodiscard]] bool invlpg(Vcpu& vcpu, std::uint64_t address, Trap& trap) noexcept;
+// The operand in memory, read already.
+struct InvpcidDescriptor {
+    std::uint64_t pcid = 0;
+    std::uint64_t address = 0;
+};
+[[nodiscard]] bool invpcid(Vcpu& vcpu, std::uint64_t type, const InvpcidDescriptor& descriptor,
+                           Trap& trap) noexcept;
 [[nodiscard]] bool wbinvd(Vcpu& vcpu, Trap& trap) noexcept;  // also INVD
 // IN, OUT, INS, OUTS: CPL against IOPL, then the TSS's permission bitmap.
 [[nodiscard]] bool may_use_port(Vcpu& vcpu, std::uint16_t port, unsigned size, Trap& trap) noexcept;

@@ -173,28 +173,48 @@ void Mmu::flush_all() noexcept {
 void Mmu::flush_non_global() noexcept {
     statistics_.flushes_non_global++;
     second_level_.flush_non_global();
-    leave_address_space();
+    forget_address_spaces();
 }
 
+// The software TLB and the translator's shortcuts hold one address space; of others they remember a part.
 void Mmu::switch_address_space(unsigned pcid, OldEntries old) noexcept {
-    statistics_.address_space_switches++;
+    serialise();
+    ++(old == OldEntries::Keep ? statistics_.address_space_switches : statistics_.flushes_non_global);
+    unsigned from = second_level_.selected();
     if (old == OldEntries::Drop) second_level_.flush_address_space(pcid);
     second_level_.select(pcid);
-    leave_address_space();
+    walk_.flush();
+    if (pcid == from && old == OldEntries::Keep) return;
+    book_.switch_address_space(from, pcid, old);
+    if (flush_observer_) flush_observer_->switched_address_space(from, pcid, old);
 }
 
 void Mmu::flush_address_space(unsigned pcid) noexcept {
+    if (pcid == second_level_.selected()) return switch_address_space(pcid, OldEntries::Drop);
+    serialise();
     statistics_.flushes_non_global++;
     second_level_.flush_address_space(pcid);
-    leave_address_space();
+    forget_address_space(pcid);
 }
 
-// The software TLB and the translator's shortcuts know of one address space only.
-void Mmu::leave_address_space() noexcept {
+void Mmu::flush_page_of(unsigned pcid, GuestVirtual address) noexcept {
+    flush_page(address);  // of the current address space, too: a large page goes in all of them
+    if (pcid == second_level_.selected()) return;
+    second_level_.remove_of(pcid, page_of(address));
+    forget_address_space(pcid);
+}
+
+// What lies before the second-level TLB: of all address spaces, of one that is not the current one.
+void Mmu::forget_address_spaces() noexcept {
     serialise();
     walk_.flush();
     book_.flush_non_global();
     if (flush_observer_) flush_observer_->flushed_non_global();
+}
+
+void Mmu::forget_address_space(unsigned pcid) noexcept {
+    book_.forget_address_space(pcid);
+    if (flush_observer_) flush_observer_->flushed_address_space(pcid);
 }
 
 void Mmu::flush_page(GuestVirtual address) noexcept {

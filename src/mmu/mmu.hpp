@@ -58,10 +58,14 @@ struct Translation {
 class FlushObserver {
 public:
     virtual void flushed_all() noexcept = 0;
-    virtual void flushed_non_global() noexcept = 0;
-    // The page of `address` and, when it may be part of a large page, all of that one: [start, start +
+    virtual void flushed_non_global() noexcept = 0;  // in every address space
+    // One page of the current address space, or in every one all of what may be a large page: [start, start +
     // length).
     virtual void flushed_range(GuestVirtual start, std::uint64_t length) noexcept = 0;
+    // From one address space (PCID) to another or, if `of_to` is Drop, to the same one.
+    virtual void switched_address_space(unsigned from, unsigned to, OldEntries of_to) noexcept = 0;
+    // All of an address space that is not the current one.
+    virtual void flushed_address_space(unsigned pcid) noexcept = 0;
 
 protected:
     ~FlushObserver() = default;
@@ -129,14 +133,13 @@ public:
 
     // TLB maintenance, as the guest's instructions ask for it, after they have changed the PagingState.
     void flush_all() noexcept;                       // CR0/CR4/EFER paging bits changed, CR4.PGE toggled
-    void flush_non_global() noexcept;                // CR3 write
+    void flush_non_global() noexcept;                // CR3 write without PCID; INVPCID type 3
     void flush_page(GuestVirtual address) noexcept;  // INVLPG: also global entries
 
     // MOV to CR3 with CR4.PCIDE set: Keep when bit 63 of the operand was one.
-    enum class OldEntries : std::uint8_t { Drop, Keep };
     void switch_address_space(unsigned pcid, OldEntries old) noexcept;
-    // INVPCID type 1. Type 0 is flush_page(), which takes the page from all address spaces; 2 and 3 are
-    // flush_all() and flush_non_global().
+    // INVPCID types 0 and 1; 2 is flush_all().
+    void flush_page_of(unsigned pcid, GuestVirtual address) noexcept;
     void flush_address_space(unsigned pcid) noexcept;
 
     // A TLB that the guest's kernel fills: on from now, and empty, while PagingState says so
@@ -145,6 +148,7 @@ public:
     // VPN -> PFN comes in, VPN -> MFN goes into the software TLB with the next access. Valid words only.
     void write_tlb_entry(std::uint64_t high, std::uint64_t low) noexcept;
     void flush_tlb_entry(std::uint64_t high) noexcept;
+    void set_tlb_address_space(unsigned asid) noexcept;
     void flush_tlb_address_space(unsigned asid) noexcept;
     void flush_tlb() noexcept;
     void use_second_level(bool use) noexcept;
@@ -200,7 +204,8 @@ private:
     void read_piece(const Translation& from, std::byte* to, unsigned size) noexcept;
     void write_piece(const Translation& to, const std::byte* from, unsigned size) noexcept;
     bool addressable(GuestVirtual address) const noexcept;
-    void leave_address_space() noexcept;
+    void forget_address_spaces() noexcept;
+    void forget_address_space(unsigned pcid) noexcept;
     void drop_page(std::uint64_t page) noexcept;
 
     GuestMemory& memory_;

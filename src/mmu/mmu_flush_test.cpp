@@ -7,6 +7,10 @@
 
 #include <gtest/gtest.h>
 
+#include <tuple>
+#include <utility>
+#include <vector>
+
 namespace undercroft::test {
 namespace {
 
@@ -144,8 +148,14 @@ struct Observer final : FlushObserver {
     void flushed_range(GuestVirtual start, std::uint64_t length) noexcept override {
         ranges.emplace_back(start.value(), length);
     }
+    void switched_address_space(unsigned from, unsigned to, OldEntries of_to) noexcept override {
+        switches.emplace_back(from, to, of_to == OldEntries::Keep);
+    }
+    void flushed_address_space(unsigned pcid) noexcept override { spaces.push_back(pcid); }
     int all = 0;
     int non_global = 0;
+    std::vector<std::tuple<unsigned, unsigned, bool>> switches;
+    std::vector<unsigned> spaces;
     std::vector<std::pair<std::uint64_t, std::uint64_t>> ranges;
 };
 
@@ -164,6 +174,16 @@ TEST(Mmu, TellsTheObserverOfFlushes) {
                                    {user, 4096}, {4 * MiB, 2 * MiB}, {4 * MiB + 0x5000, 4096}}));
     EXPECT_EQ(observer.non_global, 1);
     EXPECT_EQ(observer.all, 1);
+    machine.mmu.switch_address_space(3, OldEntries::Drop);
+    machine.mmu.switch_address_space(3, OldEntries::Keep);
+    machine.mmu.switch_address_space(4, OldEntries::Keep);
+    machine.mmu.flush_address_space(4);
+    machine.mmu.flush_address_space(3);
+    machine.mmu.flush_page_of(3, GuestVirtual{user});
+    EXPECT_EQ(observer.switches, (std::vector<std::tuple<unsigned, unsigned, bool>>{
+                                     {0, 3, false}, {3, 4, true}, {4, 4, false}}));
+    EXPECT_EQ(observer.spaces, (std::vector<unsigned>{3, 3}));
+    EXPECT_EQ(observer.ranges.back(), std::make_pair(user, std::uint64_t{4096}));
 }
 
 TEST(LargePages, RemembersRegions) {
@@ -191,12 +211,12 @@ TEST(LargePages, RemembersRegions) {
 // --- address spaces ---------------------------------------------------------------------------------------
 
 struct AddressSpaces : testing::Test {
-    static constexpr auto Keep = Mmu::OldEntries::Keep;
-    static constexpr auto Drop = Mmu::OldEntries::Drop;
+    static constexpr auto Keep = OldEntries::Keep;
+    static constexpr auto Drop = OldEntries::Drop;
     TestMachine machine;
 
     AddressSpaces() { machine.state.cr4 |= CR4::PCIDE; }
-    void go(unsigned pcid, Mmu::OldEntries old) {
+    void go(unsigned pcid, OldEntries old) {
         machine.state.cr3 = TestMachine::first_table | pcid;
         machine.mmu.switch_address_space(pcid, old);
     }
@@ -217,9 +237,8 @@ TEST_F(AddressSpaces, EachHasItsOwnEntries) {
     EXPECT_EQ(seen(), frame + 0x1000);
     map(frame + 0x2000);
     go(1, Keep);
-    EXPECT_EQ(machine.probe(user, 1, Read, User), nullptr) << "the software TLB is not tagged";
-    std::uint64_t there = seen();
-    EXPECT_TRUE(there == frame || there == frame + 0x2000) << "its own old entry, or none any more";
+    EXPECT_NE(machine.probe(user, 1, Read, User), nullptr) << "is back in the software TLB";
+    EXPECT_EQ(seen(), frame) << "its own old entry";
     go(2, Drop);
     EXPECT_EQ(seen(), frame + 0x2000);
 }
@@ -251,7 +270,67 @@ TEST_F(AddressSpaces, FlushesReachTheOthers) {
     EXPECT_FALSE(stale_after([this] { machine.mmu.flush_address_space(1); }));
     EXPECT_FALSE(stale_after([this] { machine.mmu.flush_non_global(); }));
     EXPECT_FALSE(stale_after([this] { machine.mmu.flush_all(); }));
-    EXPECT_FALSE(stale_after([this] { machine.mmu.flush_page(GuestVirtual{user}); }));
+    EXPECT_FALSE(stale_after([this] { machine.mmu.flush_page_of(1, GuestVirtual{user}); }));
+    EXPECT_TRUE(stale_after([this] { machine.mmu.flush_page_of(3, GuestVirtual{user}); }));
+    EXPECT_TRUE(stale_after([this] { machine.mmu.flush_page(GuestVirtual{user}); }))
+        << "INVLPG is not for it";
+    EXPECT_FALSE(stale_after([this] { machine.mmu.begin_software_tlb(); }));
+    EXPECT_FALSE(stale_after([this] {
+        go(1, Drop);
+        go(2, Keep);
+    }));
+}
+
+// More address spaces than there are lists of what the software TLB held: those have the second level.
+TEST_F(AddressSpaces, AsManyAsThereAre) {
+    for (unsigned pcid = 0; pcid < SecondLevelTlb::address_space_count; pcid++) {
+        go(pcid, Drop);
+        map(frame + (pcid % 7 << 12));
+        EXPECT_EQ(seen(), frame + (pcid % 7 << 12));
+        if (pcid < 3) continue;
+        go(pcid - 3, Keep);
+        std::uint64_t there = seen();
+        EXPECT_TRUE(there == frame + ((pcid - 3) % 7 << 12) || there == frame + (pcid % 7 << 12)) << pcid;
+    }
+}
+
+// What takes a page away takes it from every address space.
+TEST_F(AddressSpaces, KeptEntriesLoseTheirPages) {
+    auto writable_after = [this](auto act) {
+        machine.map(user, frame, P | US | RW);
+        go(1, Drop);
+        EXPECT_TRUE(machine.translate(user, Write, User));
+        EXPECT_NE(machine.probe(user, 1, Write, User), nullptr);
+        go(2, Drop);
+        EXPECT_EQ(machine.probe(user, 1, Write, User), nullptr);
+        act();
+        go(1, Keep);
+        return machine.probe(user, 1, Write, User) != nullptr;
+    };
+    EXPECT_TRUE(writable_after([] {}));
+    EXPECT_FALSE(writable_after([this] { machine.mmu.page_became_code(frame >> 12); }));
+    EXPECT_NE(machine.probe(user, 1, Read, User), nullptr) << "only writes";
+    EXPECT_FALSE(machine.mmu.may_grant_write(frame >> 12));
+    EXPECT_TRUE(writable_after([this] { machine.mmu.page_became_code((frame >> 12) + 1); }));
+    EXPECT_FALSE(writable_after([this] { machine.mmu.forget_granted_writes(); }));
+    EXPECT_FALSE(writable_after([this] { machine.mmu.forget_frames(); }));
+    EXPECT_EQ(machine.probe(user, 1, Read, User), nullptr);
+    EXPECT_TRUE(machine.mmu.may_grant_write(frame >> 12));
+}
+
+// INVLPG of any piece takes a large page, and that it may be one, from all address spaces.
+TEST_F(AddressSpaces, LargePagesGoInAll) {
+    constexpr std::uint64_t base = 0x00007f0000200000;
+    machine.map(base, 4 * MiB, P | US | RW, 1);
+    go(1, Drop);
+    ASSERT_TRUE(machine.translate(base + 0x3000, Write, User));
+    go(2, Drop);
+    ASSERT_TRUE(machine.translate(base + 0x7000, Write, User));
+    machine.mmu.flush_page(GuestVirtual{base});
+    go(1, Keep);
+    machine.entry(base, 1) = 0;
+    machine.mmu.flush_page(GuestVirtual{base + 0x1000});
+    EXPECT_FALSE(machine.translate(base + 0x3000, Read, User));
 }
 
 TEST_F(AddressSpaces, GlobalPagesAreInAll) {

@@ -86,8 +86,7 @@ private:
     void change_space() {
         auto space = static_cast<unsigned>(pick(space_count));
         machine_.state.cr3 = root(space) | space;
-        machine_.mmu.switch_address_space(space,
-                                          pick(2) != 0 ? Mmu::OldEntries::Keep : Mmu::OldEntries::Drop);
+        machine_.mmu.switch_address_space(space, pick(2) != 0 ? OldEntries::Keep : OldEntries::Drop);
     }
 
     void change_code() {
@@ -113,13 +112,19 @@ private:
             if ((directory & PS) != 0) directory = 0;
             machine_.entry(address, 0) = pick_frame() | flags;
         }
+        flush_page(address);
+    }
+
+    // The kernel's half is in all address spaces.
+    void flush_page(std::uint64_t address) {
         machine_.mmu.flush_page(GuestVirtual{address});
+        for (unsigned space = 0; address >= kernel_base && space < space_count; space++)
+            machine_.mmu.flush_page_of(space, GuestVirtual{address});
     }
 
     // A large page in place of a table of small ones: each of those has to be flushed.
     void flush_all_pages_of(std::uint64_t address) {
-        for (std::uint64_t page = 0; page < 512; page++)
-            machine_.mmu.flush_page(GuestVirtual{(address & ~(2 * MiB - 1)) + page * 4096});
+        for (std::uint64_t page = 0; page < 512; page++) flush_page((address & ~(2 * MiB - 1)) + page * 4096);
     }
 
     void flush_without_need() {

@@ -85,6 +85,13 @@ void Mmu::flush_tlb_entry(std::uint64_t high) noexcept {
     drop_page(page);
 }
 
+// Nothing is kept of the one before: what is displaced there would have to be looked for.
+void Mmu::set_tlb_address_space(unsigned asid) noexcept {
+    statistics_.address_space_switches++;
+    second_level_.select(asid);
+    forget_address_spaces();
+}
+
 void Mmu::flush_tlb_address_space(unsigned asid) noexcept {
     guest_filled_.flush_address_space(asid);
     flush_address_space(asid);

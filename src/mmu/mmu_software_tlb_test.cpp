@@ -49,7 +49,7 @@ TEST_F(SoftwareTlb, GuestTablesAreNeverWalked) {
 
 TEST_F(SoftwareTlb, MissesSayWhatAndWhose) {
     machine.state.asid = 0x47;
-    machine.mmu.switch_address_space(0x47, Mmu::OldEntries::Keep);
+    machine.mmu.set_tlb_address_space(0x47);
     expect_fault(page, Read, Supervisor, 0x470000);
     expect_fault(page, Write, User, 0x470000 | PageFault::U | PageFault::W);
     expect_fault(page, Execute, User, 0x470000 | PageFault::U | PageFault::I);
@@ -82,7 +82,7 @@ TEST_F(SoftwareTlb, WindowIsAllOfMemoryForTheKernelAlone) {
 TEST_F(SoftwareTlb, AddressSpacesAreApartAndGlobalEntriesInAll) {
     auto enter = [&](std::uint8_t asid) {
         machine.state.asid = asid;
-        machine.mmu.switch_address_space(asid, Mmu::OldEntries::Keep);
+        machine.mmu.set_tlb_address_space(asid);
     };
     write(page | 1, frame | EntryLo::User);
     write(page | 2, (frame + 0x1000) | EntryLo::User);

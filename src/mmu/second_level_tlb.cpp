@@ -12,21 +12,26 @@ void SecondLevelTlb::insert(std::uint64_t page, std::uint64_t pfn, std::uint8_t 
     // itself (or another address space's). No page has two live entries.
     if (older.page == page && alive(older)) older.generation = 0;
     bool replaces = newest.page == page && alive(newest);
-    if (!replaces && (alive(newest) || !alive(older))) older = newest;
+    bool free = newest.generation == 0;
+    if (!replaces && !free && (alive(newest) || !alive(older))) older = newest;
     newest.page = page;
     newest.frame_and_rights = pfn << 12 | rights;
     newest.host_page = host_page;
     newest.generation = (rights & PageRights::Global) != 0 ? global_generation_ : generation_;
 }
 
-void SecondLevelTlb::remove(std::uint64_t page) noexcept {
-    for (SecondLevelEntry& entry : sets_[index_of(page)].way)
-        if (entry.page == page) entry.generation = 0;
+void SecondLevelTlb::remove_of(unsigned pcid, std::uint64_t page) noexcept {
+    for (SecondLevelEntry& entry : sets_[index_of(page)].way) {
+        bool concerned = entry.generation == generations_[pcid] || entry.generation == global_generation_;
+        if (entry.page == page && concerned) entry.generation = 0;
+    }
 }
 
 void SecondLevelTlb::remove_range(std::uint64_t start, std::uint64_t length) noexcept {
     if (length >> 12 <= set_count) {
-        for (std::uint64_t done = 0; done < length; done += 4096) remove(start + done);
+        for (std::uint64_t done = 0; done < length; done += 4096)
+            for (SecondLevelEntry& entry : sets_[index_of(start + done)].way)
+                if (entry.page == start + done) entry.generation = 0;
         return;
     }
     for (unsigned index = 0; index < set_count; index++)

@@ -46,8 +46,10 @@ public:
     }
 
     void insert(std::uint64_t page, std::uint64_t pfn, std::uint8_t rights, std::byte* host_page) noexcept;
-    void remove(std::uint64_t page) noexcept;
-    // All pages in [start, start + length), both multiples of 4096.
+    void remove(std::uint64_t page) noexcept { remove_of(pcid_, page); }
+    // Also the page's global entry.
+    void remove_of(unsigned pcid, std::uint64_t page) noexcept;
+    // All pages in [start, start + length), both multiples of 4096, in every address space.
     void remove_range(std::uint64_t start, std::uint64_t length) noexcept;
 
     static constexpr unsigned address_space_count = 4096;
@@ -57,6 +59,7 @@ public:
         if (generations_[pcid] <= oldest_) generations_[pcid] = ++last_generation_;
         generation_ = generations_[pcid];
     }
+    unsigned selected() const noexcept { return pcid_; }
     void flush_address_space(unsigned pcid) noexcept {
         generations_[pcid] = 0;
         select(pcid_);

@@ -61,6 +61,29 @@ TEST(SecondLevelTlb, DeadEntriesMakeRoom) {
     EXPECT_EQ(pfn_of(tlb, set_mate(2)), 12u);
 }
 
+TEST(SecondLevelTlb, RemovesFromOneAddressSpace) {
+    SecondLevelTlb tlb;
+    auto fill = [&](unsigned pcid, std::uint8_t rights) {
+        tlb.select(pcid);
+        tlb.insert(set_mate(0), pcid, rights, nullptr);
+    };
+    fill(1, 0);
+    fill(2, 0);
+    tlb.remove(set_mate(0));
+    EXPECT_EQ(tlb.find(set_mate(0)), nullptr);
+    tlb.select(1);
+    EXPECT_EQ(pfn_of(tlb, set_mate(0)), 1u);
+    tlb.remove_of(2, set_mate(0));
+    EXPECT_EQ(pfn_of(tlb, set_mate(0)), 1u);
+    tlb.select(3);
+    tlb.remove_of(1, set_mate(0));
+    tlb.select(1);
+    EXPECT_EQ(tlb.find(set_mate(0)), nullptr);
+    fill(2, PageRights::Global);
+    tlb.remove_of(1, set_mate(0));
+    EXPECT_EQ(tlb.find(set_mate(0)), nullptr);
+}
+
 TEST(SecondLevelTlb, RemovesRanges) {
     constexpr std::uint64_t start = 0x40000000;
     for (std::uint64_t length : {1ull << 21, 1ull << 30}) {

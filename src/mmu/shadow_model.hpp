@@ -5,8 +5,9 @@
 // Source: Intel SDM vol. 3A sections 4.10.2 to 4.10.4. A TLB entry may come into being at any time from what
 // the tables say (also unasked, by speculation), and stay until it is invalidated. So may an entry of the
 // paging-structure caches, from each entry that refers to another table. What is invalid at the time is never
-// cached. An answer is allowed if it follows from some TLB entry that there may be, or from a walk that
-// begins at some paging-structure entry that there may be.
+// cached. Entries belong to the address space (PCID) that was the current one then, but for global ones. An
+// answer is allowed if it follows from some TLB entry that there may be, or from a walk that begins at some
+// paging-structure entry that there may be.
 //
 // Rights of the answer are judged by walk_model.hpp's rules.
 
@@ -44,38 +45,54 @@ public:
             remember_upper(address);
             Walks walks;
             walk(address, walks);
-            possible_[address].insert(walks.entries.begin(), walks.entries.end());
+            current().possible[address].insert(walks.entries.begin(), walks.entries.end());
         }
     }
+    // CR3 has another PCID now, or the same one.
+    void switch_space(bool keep) {
+        if (!keep) current().flush_non_global();
+        note();
+    }
+    // INVLPG, INVPCID of a page, of an address space, of all but global entries.
     void invalidate_page(std::uint64_t address) {
-        constexpr std::uint64_t region = 2 * MiB;
-        for (auto& [page, entries] : possible_) {
-            bool same_page = page == address;
-            bool same_region = page / region == address / region;
-            std::erase_if(entries, [&](const Entry& e) { return same_page || (e.large && same_region); });
-        }
-        begin_anew();
+        for (auto& [pcid, space] : spaces_) space.invalidate(address, Which::Global);
+        invalidate_page_of(machine_.state.pcid(), address);
     }
-    void load_cr3() {
-        for (auto& [page, entries] : possible_)
-            std::erase_if(entries, [](const Entry& e) { return !e.global; });
-        begin_anew();
+    void invalidate_page_of(unsigned pcid, std::uint64_t address) {
+        spaces_[pcid].invalidate(address, Which::Local);
+        spaces_[pcid].upper.clear();
+        note();
+    }
+    void invalidate_space(unsigned pcid) {
+        spaces_[pcid].flush_non_global();
+        note();
+    }
+    void flush_non_global() {
+        for (auto& [pcid, space] : spaces_) space.flush_non_global();
+        note();
     }
     void flush_all() {
-        possible_.clear();
-        begin_anew();
+        spaces_.clear();
+        note();
     }
     // A page fault invalidates what there is for its address.
     void faulted(std::uint64_t address) {
-        possible_[address].clear();
+        current().possible[address].clear();
+        for (auto& [pcid, space] : spaces_)
+            std::erase_if(space.possible[address], [](const Entry& e) { return e.global; });
         note();
     }
 
     Allowed allowed(std::uint64_t address, Access access, AccessMode mode) const {
         Walks walks;
         walk(address, walks);
-        std::set<Entry> entries = possible_.at(address);
-        entries.insert(walks.entries.begin(), walks.entries.end());
+        std::set<Entry> entries = walks.entries;
+        for (const auto& [pcid, space] : spaces_) {
+            auto known = space.possible.find(address);
+            if (known == space.possible.end()) continue;
+            for (const Entry& e : known->second)
+                if (e.global || pcid == machine_.state.pcid()) entries.insert(e);
+        }
         Allowed allowed;
         std::uint32_t about = (access == Access::Write ? 2u : 0u) | (mode == AccessMode::User ? 4u : 0u) |
                               (access == Access::Execute ? 16u : 0u);
@@ -102,10 +119,29 @@ private:
         return table + 8 * bits(address, shift_of(level) + 8, shift_of(level));
     }
 
-    void begin_anew() {
-        upper_.clear();
-        note();
-    }
+    enum class Which { Local, Global };
+    struct Space {
+        std::map<std::uint64_t, std::set<Entry>> possible;       // by page
+        std::map<std::uint64_t, std::set<std::uint64_t>> upper;  // by the entry's physical address
+
+        void invalidate(std::uint64_t address, Which which) {
+            constexpr std::uint64_t region = 2 * MiB;
+            for (auto& [page, entries] : possible) {
+                bool same_page = page == address;
+                bool same_region = page / region == address / region;
+                std::erase_if(entries, [&](const Entry& e) {
+                    return e.global == (which == Which::Global) && (same_page || (e.large && same_region));
+                });
+            }
+        }
+        void flush_non_global() {
+            for (auto& [page, entries] : possible)
+                std::erase_if(entries, [](const Entry& e) { return !e.global; });
+            upper.clear();
+        }
+    };
+
+    Space& current() { return spaces_[machine_.state.pcid()]; }
     // All entries that refer to tables, on all ways that there may be to the address.
     void remember_upper(std::uint64_t address) {
         std::set<std::uint64_t> tables{bits(machine_.state.cr3, 39, 12) << 12};
@@ -114,8 +150,8 @@ private:
             for (std::uint64_t table : tables) {
                 std::uint64_t at = entry_at(table, address, level);
                 std::uint64_t value = machine_.word(at) & ~(A | D);
-                if (refers_to_table(value, level)) upper_[at].insert(value);
-                for (std::uint64_t known : upper_[at]) next.insert(bits(known, 39, 12) << 12);
+                if (refers_to_table(value, level)) current().upper[at].insert(value);
+                for (std::uint64_t known : current().upper[at]) next.insert(bits(known, 39, 12) << 12);
             }
             tables = next;
         }
@@ -133,8 +169,10 @@ private:
                  Walks& walks) const {
         std::uint64_t at = entry_at(table, address, level);
         std::set<std::uint64_t> values{machine_.word(at) & ~(A | D)};
-        if (auto known = upper_.find(at); level > 0 && known != upper_.end())
-            values.insert(known->second.begin(), known->second.end());
+        if (auto space = spaces_.find(machine_.state.pcid()); level > 0 && space != spaces_.end()) {
+            auto known = space->second.upper.find(at);
+            if (known != space->second.upper.end()) values.insert(known->second.begin(), known->second.end());
+        }
         for (std::uint64_t value : values) {
             if ((value & P) == 0) {
                 walks.errors.insert(0);
@@ -163,8 +201,7 @@ private:
 
     TestMachine& machine_;
     std::vector<std::uint64_t> addresses_;
-    std::map<std::uint64_t, std::set<Entry>> possible_;       // by page
-    std::map<std::uint64_t, std::set<std::uint64_t>> upper_;  // by the entry's physical address
+    std::map<unsigned, Space> spaces_;  // by PCID
 };
 
 }  // namespace undercroft::test

@@ -62,7 +62,19 @@ enum class Edit : unsigned {
     MayExecutePdpt,
     End
 };
-enum class FlushKind : unsigned { None, Page, OtherPage, Cr3, Pge, End };
+enum class FlushKind : unsigned {
+    None,
+    Page,
+    OtherPage,
+    NonGlobal,
+    Pge,
+    SwitchKeep,
+    SwitchDrop,
+    PageOfOtherSpace,
+    OtherSpace,
+    End
+};
+constexpr unsigned pcids[] = {1, 2};
 constexpr auto edit_count = static_cast<unsigned>(Edit::End);
 constexpr auto flush_count = static_cast<unsigned>(FlushKind::End);
 
@@ -72,6 +84,8 @@ public:
     void begin() {
         for (unsigned version : {0u, 1u}) build(version);
         machine_.word(pml4 + 8 * bits(base, 47, 39)) = pdpt(0) | all;
+        machine_.state.cr4 |= CR4::PCIDE;
+        machine_.state.cr3 = pml4 | pcids[0];
         flush(FlushKind::Pge, 0);
     }
 
@@ -131,9 +145,19 @@ public:
                 machine_.mmu.flush_page(GuestVirtual{other});
                 model_.invalidate_page(other);
                 break;
-            case FlushKind::Cr3:
+            case FlushKind::NonGlobal:
                 machine_.mmu.flush_non_global();
-                model_.load_cr3();
+                model_.flush_non_global();
+                break;
+            case FlushKind::SwitchKeep: switch_space(OldEntries::Keep); break;
+            case FlushKind::SwitchDrop: switch_space(OldEntries::Drop); break;
+            case FlushKind::PageOfOtherSpace:
+                machine_.mmu.flush_page_of(other_pcid(), GuestVirtual{pages[n] + 0x123});
+                model_.invalidate_page_of(other_pcid(), pages[n]);
+                break;
+            case FlushKind::OtherSpace:
+                machine_.mmu.flush_address_space(other_pcid());
+                model_.invalidate_space(other_pcid());
                 break;
             case FlushKind::Pge:
                 for (unsigned time = 0; time < 2; time++) {
@@ -176,7 +200,16 @@ public:
         return true;
     }
 
+    void switch_space(OldEntries old) {
+        unsigned pcid = other_pcid();
+        machine_.state.cr3 = pml4 | pcid;
+        machine_.mmu.switch_address_space(pcid, old);
+        model_.switch_space(old == OldEntries::Keep);
+        fresh_ = false;
+    }
+
 private:
+    unsigned other_pcid() const { return pcids[0] + pcids[1] - machine_.state.pcid(); }
     static constexpr std::uint64_t frame_bits = 0xfffffff000;
     static unsigned region_of(unsigned n) { return n == 0 ? 0 : n - 1; }  // pages 0 and 1 share a table
 
@@ -208,16 +241,20 @@ private:
     bool fresh_ = false;
 };
 
-// All is cached before the first edit, one page again before the second.
+// All is cached before the first edit, in both address spaces, one page again before the second.
 bool permutation(Shadow& shadow, Edit first, FlushKind flush1, Edit second, FlushKind flush2, unsigned n,
                  unsigned m) {
     shadow.begin();
+    if (!shadow.access_all()) return false;
+    shadow.switch_space(OldEntries::Keep);
     if (!shadow.access_all()) return false;
     shadow.edit(first, n);
     shadow.flush(flush1, n);
     if (!shadow.access(m, Access::Read, AccessMode::User)) return false;
     shadow.edit(second, m);
     shadow.flush(flush2, m);
+    if (!shadow.access_all()) return false;
+    shadow.switch_space(OldEntries::Keep);
     return shadow.access_all();
 }
 

@@ -20,6 +20,10 @@
 
 namespace undercroft {
 
+// When the guest goes on with another address space (PCID): what there still is of that one from when it was
+// last used.
+enum class OldEntries : std::uint8_t { Drop, Keep };
+
 struct TlbEntry {
     std::uint64_t read_tag;
     std::uint64_t write_tag;

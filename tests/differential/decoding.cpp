@@ -78,6 +78,7 @@ const char* left_out_by_name(const Decoded& i) {
         case ZYDIS_MNEMONIC_INT1: return "hypervisors report it with other addresses (micro.traps)";
         case ZYDIS_MNEMONIC_VMCALL:
         case ZYDIS_MNEMONIC_VMMCALL: return "calls the host's hypervisor";
+        case ZYDIS_MNEMONIC_INVPCID: return "guests have it where the host has not (micro.pcid)";
         default: return nullptr;
     }
 }

@@ -32,7 +32,7 @@ using namespace micro;
     X(bmi1, 7, ebx, 3, "andn rax, rcx, rdx\n blsr rax, rcx\n bextr eax, ecx, edx")                  \
     X(avx2, 7, ebx, 5, "vpaddd ymm0, ymm1, ymm2\n vpermq ymm0, ymm1, 3\n vpsllvd xmm0, xmm1, xmm2") \
     X(bmi2, 7, ebx, 8, "pdep rax, rcx, rdx\n shlx eax, ecx, edx\n mulx rax, rcx, rdx")              \
-    X(invpcid, 7, ebx, 10, "mov eax, 2\n invpcid rax, [rdi]")                                       \
+    X(invalidate_pcid, 7, ebx, 10, "mov eax, 2\n invpcid rax, [rdi]")                               \
     X(rtm, 7, ebx, 11, ".byte 0xc7, 0xf8, 0, 0, 0, 0\n xtest\n .byte 0x0f, 0x01, 0xd5")             \
     X(avx512f, 7, ebx, 16, "vpaddd zmm0, zmm1, zmm2")                                               \
     X(rdseed, 7, ebx, 18, "rdseed rax")                                                             \

@@ -80,6 +80,14 @@ Outcome invalidate_page(Context& context) {
     return next(invlpg(context.vcpu, address, context.trap));
 }
 
+Outcome invalidate_address_space(Context& context) {
+    if (context.vcpu.cpl != 0) return context.fault(Vector::GP, 0);
+    InvpcidDescriptor descriptor;
+    if (!read_memory_bytes(context, &descriptor, sizeof descriptor)) return Outcome::Fault;
+    std::uint64_t type = read_general(context.vcpu, context.instruction.operand[0]);
+    return next(invpcid(context.vcpu, type, descriptor, context.trap));
+}
+
 // CLFLUSH, CLFLUSHOPT, CLWB: a read of one byte to paging.
 Outcome flush_cache_line(Context& context) {
     std::uint64_t linear = 0;
@@ -113,6 +121,7 @@ constexpr TableEntry entries[] = {
     {ZYDIS_MNEMONIC_SWAPGS, plain<swapgs>},
     {ZYDIS_MNEMONIC_RDPID, read_processor_id},
     {ZYDIS_MNEMONIC_INVLPG, invalidate_page},
+    {ZYDIS_MNEMONIC_INVPCID, invalidate_address_space},
     {ZYDIS_MNEMONIC_VMCALL, call_monitor},
     {ZYDIS_MNEMONIC_VMMCALL, call_monitor},
     {ZYDIS_MNEMONIC_CLFLUSH, flush_cache_line},

@@ -81,6 +81,10 @@ inline u64 read_dr6() {
 inline void write_dr6(u64 value) { asm volatile("mov %0, %%dr6" ::"r"(value) : "memory"); }
 
 inline void invlpg(u64 address) { asm volatile("invlpg (%0)" ::"r"(address) : "memory"); }
+inline void invpcid(u64 type, u64 pcid, u64 address) {
+    const u64 descriptor[2]{pcid, address};
+    asm volatile("invpcid (%0), %1" : : "r"(descriptor), "r"(type) : "memory");
+}
 inline void cli() { asm volatile("cli" ::: "memory"); }
 inline void sti() { asm volatile("sti" ::: "memory"); }
 inline void pause() { asm volatile("pause" ::: "memory"); }

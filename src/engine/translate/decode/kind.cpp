@@ -190,7 +190,8 @@ Kind kind_of(const Instruction& i, const Assumptions& assumptions, bool user) {
         case ZYDIS_MNEMONIC_WRMSR:
         case ZYDIS_MNEMONIC_VMCALL:
         case ZYDIS_MNEMONIC_VMMCALL:
-        case ZYDIS_MNEMONIC_INVLPG: return user ? Kind::Step : Kind::HelperEnds;
+        case ZYDIS_MNEMONIC_INVLPG:
+        case ZYDIS_MNEMONIC_INVPCID: return user ? Kind::Step : Kind::HelperEnds;
         case ZYDIS_MNEMONIC_XSAVE:
         case ZYDIS_MNEMONIC_XSAVE64:
         case ZYDIS_MNEMONIC_XSAVEOPT:

@@ -46,6 +46,10 @@ void Lowering::helper(const Instruction& i) {
             effective_address(i, i.operand[0].mem);
             hand_over(new_site(i, invalidate_page, 0, Access::Read, 0));
             break;
+        case ZYDIS_MNEMONIC_INVPCID:
+            effective_address(i, i.memory()->mem);
+            hand_over(new_site(i, invalidate_address_space, 0, Access::Read, register_detail(i.operand[0])));
+            break;
         case ZYDIS_MNEMONIC_MOV: {
             int from = gpr_number(i.operand[1].reg.value);
             if (from == scratch0 || from == scratch1)

@@ -50,6 +50,8 @@ Onward load_data_segment(Vcpu& vcpu, Callback& record,
                          std::uint64_t selector) noexcept;  // detail: SegmentName
 Onward call_monitor(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept;
 Onward invalidate_page(Vcpu& vcpu, Callback& record, std::uint64_t address) noexcept;
+Onward invalidate_address_space(Vcpu& vcpu, Callback& record,
+                                std::uint64_t address) noexcept;  // detail: the type's register
 // With the vector state saved, as they reach devices. size: bytes
 Onward read_port(Vcpu& vcpu, Callback& record, std::uint64_t port) noexcept;
 Onward write_port(Vcpu& vcpu, Callback& record, std::uint64_t port) noexcept;

@@ -7,12 +7,11 @@ namespace undercroft::translate {
 void Translator::remember_exec(EngineFrame& frame, AccessMode mode, std::uint64_t rip, std::uint32_t id,
                                bool global) noexcept {
     frame.exec_id[static_cast<unsigned>(mode)][exec_slot(rip)] = id;
-    if (global) return;
-    if (filled_count_ < filled_limit) {
-        filled_[filled_count_] = {static_cast<std::uint8_t>(mode),
-                                  static_cast<std::uint16_t>(exec_slot(rip))};
-    }
-    ++filled_count_;
+    SlotSet& slots = non_global_[static_cast<unsigned>(mode)];
+    if (global)
+        slots.erase(exec_slot(rip));
+    else
+        slots.insert(exec_slot(rip));
 }
 
 Block* Translator::find(Vcpu& vcpu, Variant variant) noexcept {
@@ -68,23 +67,54 @@ Onward Translator::go_on_at_rip(Vcpu& vcpu) noexcept {
     return {block->frame_entry, 0};
 }
 
+// Slots of pages that are not global, before they are cleared.
+template <class Action>
+void Translator::drain_non_global(Action action) noexcept {
+    EngineFrame& frame = EngineFrame::of(vcpu_);
+    for (unsigned mode = 0; mode < access_mode_count; mode++) {
+        non_global_[mode].drain([&](unsigned slot) {
+            std::uint32_t& id = frame.exec_id[mode][slot];
+            if (id == no_page_instance) return;
+            action(id, slot, mode);
+            id = no_page_instance;
+        });
+    }
+}
+
+// What says that exec_id slots are in use, and has been kept of other address spaces.
+void Translator::forget_exec() noexcept {
+    for (SlotSet& slots : non_global_) slots.drain([](unsigned) {});
+    kept_.forget_all();
+}
+
 void Translator::flushed_all() noexcept {
     for (auto& ids : EngineFrame::of(vcpu_).exec_id) {
         for (std::uint32_t& id : ids) id = no_page_instance;
     }
-    filled_count_ = 0;
+    forget_exec();
 }
 
 void Translator::flushed_non_global() noexcept {
-    if (filled_count_ > filled_limit) {
-        flushed_all();
-        return;
-    }
-    EngineFrame& frame = EngineFrame::of(vcpu_);
-    for (unsigned n = 0; n < filled_count_; ++n)
-        frame.exec_id[filled_[n].mode][filled_[n].slot] = no_page_instance;
-    filled_count_ = 0;
+    drain_non_global([](std::uint32_t, unsigned, unsigned) {});
+    kept_.forget_all();
 }
+
+void Translator::switched_address_space(unsigned from, unsigned to, OldEntries of_to) noexcept {
+    auto& leaving = kept_.begin(from);
+    drain_non_global([&](std::uint32_t id, unsigned slot, unsigned mode) {
+        leaving.add({id, static_cast<std::uint16_t>(slot), static_cast<std::uint16_t>(mode)});
+    });
+    if (of_to == OldEntries::Drop) return kept_.forget(to);
+    EngineFrame& frame = EngineFrame::of(vcpu_);
+    kept_.take(to, [&](const KeptExec& kept) {
+        std::uint32_t& id = frame.exec_id[kept.mode][kept.slot];
+        if (id != no_page_instance) return;  // a global page has taken its place
+        id = kept.id;
+        non_global_[kept.mode].insert(kept.slot);
+    });
+}
+
+void Translator::flushed_address_space(unsigned pcid) noexcept { kept_.forget(pcid); }
 
 void Translator::flushed_range(GuestVirtual start, std::uint64_t length) noexcept {
     if (length >= EngineFrame::exec_slots * page_size) {
@@ -95,6 +125,10 @@ void Translator::flushed_range(GuestVirtual start, std::uint64_t length) noexcep
         for (std::uint64_t done = 0; done < length; done += page_size)
             ids[exec_slot(start.value() + done)] = no_page_instance;
     }
+    if (length == page_size) return;
+    kept_.for_each([&](KeptExec& kept) {
+        if ((cache_.page(kept.id).virtual_page << 12) - start.value() < length) kept.id = no_page_instance;
+    });
 }
 
 }  // namespace undercroft::translate

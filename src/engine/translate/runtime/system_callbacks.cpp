@@ -59,6 +59,22 @@ Onward invalidate_page(Vcpu& vcpu, Callback& record, std::uint64_t address) noex
     return look_again_behind(vcpu, site);
 }
 
+Onward invalidate_address_space(Vcpu& vcpu, Callback& record, std::uint64_t address) noexcept {
+    auto& site = static_cast<Site&>(record);
+    vcpu.rip = site.rip;
+    InvpcidDescriptor descriptor;
+    Trap trap;
+    Translation translation;
+    bool plain =
+        (address & 0xfff) <= page_size - sizeof descriptor &&
+        vcpu.mmu->translate(GuestVirtual{address}, Access::Read, vcpu.access_mode(), translation, trap) &&
+        translation.host != nullptr;
+    if (!plain) return leave_to_step(vcpu, site);
+    __builtin_memcpy(&descriptor, translation.host, sizeof descriptor);
+    if (!invpcid(vcpu, vcpu.gpr[site.detail], descriptor, trap)) return fault(vcpu, site, trap);
+    return look_again_behind(vcpu, site);
+}
+
 Onward call_monitor(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept {
     auto& site = static_cast<Site&>(record);
     vcpu.rip = site.rip;

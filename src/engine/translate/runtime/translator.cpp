@@ -85,7 +85,7 @@ void Translator::empty_cache() {
     cache_.clear();
     memory_->reset(hot_mark_);
     fault_points_.clear();
-    filled_count_ = 0;
+    forget_exec();
     EngineFrame::of(vcpu_).leave_exit = nullptr;
 }
 

@@ -13,6 +13,8 @@
 #include "engine/translate/decode/instruction.hpp"
 #include "engine/translate/lower/lowering.hpp"
 #include "engine/translate/runtime/thunks.hpp"
+#include "mmu/kept_entries.hpp"
+#include "mmu/slot_set.hpp"
 
 #include <array>
 #include <memory>
@@ -105,6 +107,8 @@ public:
     void flushed_all() noexcept override;
     void flushed_non_global() noexcept override;
     void flushed_range(GuestVirtual start, std::uint64_t length) noexcept override;
+    void switched_address_space(unsigned from, unsigned to, OldEntries of_to) noexcept override;
+    void flushed_address_space(unsigned pcid) noexcept override;
 
 private:
     Translator(Vcpu& vcpu, const Options& options, std::unique_ptr<CodeMemory> memory);
@@ -127,6 +131,9 @@ private:
     bool follow(Instruction& branch, std::uint32_t page_id, std::span<const std::uint64_t> returns) const;
     void remember_exec(EngineFrame& frame, AccessMode mode, std::uint64_t rip, std::uint32_t id,
                        bool global) noexcept;
+    template <class Action>
+    void drain_non_global(Action action) noexcept;
+    void forget_exec() noexcept;
 
     Vcpu& vcpu_;
     Options options_;
@@ -142,14 +149,15 @@ private:
     std::vector<FaultPoint> fault_points_;
     std::uint64_t guest_instructions_ = 0;
 
-    // exec_id slots that flushed_non_global() has to clear.
-    struct FilledSlot {
-        std::uint8_t mode;
+    // Which exec_id slots hold pages of the current address space alone, and what they have held of others.
+    struct KeptExec {
+        std::uint32_t id;
         std::uint16_t slot;
+        std::uint16_t mode;
     };
-    static constexpr unsigned filled_limit = 512;
-    std::array<FilledSlot, filled_limit> filled_{};
-    unsigned filled_count_ = 0;
+    static_assert(SlotSet::size == EngineFrame::exec_slots);
+    std::array<SlotSet, access_mode_count> non_global_;
+    KeptEntries<KeptExec> kept_;
 };
 
 }  // namespace undercroft::translate
