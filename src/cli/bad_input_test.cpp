@@ -142,8 +142,7 @@ TEST_F(BadInput, Disks) {
                    "kernel '/nonexistent/vmlinuz'");
     std::string many;
     for (unsigned n = 0; n < 17; ++n) many += " --disk " + good + ",ro";
-    expect_refused("run --kernel x" + many,
-                   "17 devices (disks, networks, shares, channels, balloon): at most 16");
+    expect_refused("run --kernel x" + many, "17 devices (disks, networks, shares, others): at most 16");
 }
 
 TEST_F(BadInput, Networks) {
@@ -156,8 +155,7 @@ TEST_F(BadInput, Networks) {
                    "network 'tap:an-interface-of-too-long-a-name': not the name of an interface");
     std::string many;
     for (unsigned n = 0; n < 17; ++n) many += " --net switch:lan";
-    expect_refused("run --kernel x" + many,
-                   "17 devices (disks, networks, shares, channels, balloon): at most 16");
+    expect_refused("run --kernel x" + many, "17 devices (disks, networks, shares, others): at most 16");
 }
 
 TEST_F(BadInput, Channels) {
@@ -169,6 +167,16 @@ TEST_F(BadInput, Channels) {
     expect_refused("run --kernel x --channel a=file:x --engine lockstep", "engine lockstep cannot follow");
     std::string text = file("text", "no kernel");
     expect_refused("run --kernel " + text + " --channel a=unix:" + (folder / "socket").string(), "text'");
+    expect_nothing_left(1);
+}
+
+TEST_F(BadInput, Sockets) {
+    expect_refused("run --kernel x --vsock a,cid=2", "vsock 'a,cid=2': its cid is not from 3 to 4294967294");
+    std::string taken = file("taken", "no socket");
+    expect_refused("run --kernel x --vsock " + taken, "vsock '" + taken + "': Address already in use");
+    expect_refused("run --kernel x --entropy --engine lockstep", "leave entropy and vsock out");
+    expect_refused("run --kernel /nonexistent/vmlinuz --vsock " + (folder / "socket").string(),
+                   "kernel '/nonexistent/vmlinuz'");
     expect_nothing_left(1);
 }
 

@@ -103,6 +103,11 @@ Result<TenantOptions> machine_of(const RunArguments& arguments) {
         if (!channel) return channel.error();
         options.machine.channels.push_back(*std::move(channel));
     }
+    if (!arguments.vsock.empty()) {
+        auto vsock = vsock_named(arguments.vsock);
+        if (!vsock) return vsock.error();
+        options.machine.vsock = *std::move(vsock);
+    }
     auto paravirtual = paravirtual_features(arguments.paravirtual);
     if (!paravirtual) return Error{"--pv: " + paravirtual.error().message};
     options.machine.paravirtual = *paravirtual;
@@ -117,6 +122,7 @@ Result<TenantOptions> machine_of(const RunArguments& arguments) {
     if (!arguments.append.empty()) options.machine.command_line += " " + arguments.append;
     options.console = arguments.console;
     options.machine.balloon = arguments.balloon;
+    options.machine.entropy = arguments.entropy;
     options.reboot = arguments.reboot;
     if (auto checked = check(options.machine); !checked) return checked.error();
     return options;
@@ -194,6 +200,12 @@ std::vector<const CLI::Option*> add_machine_options(CLI::App& verb, RunArguments
                   "a balloon (virtio), by which 'undercroft balloon' takes memory from\nthe guest and gives "
                   "it back; it also "
                   "reports free memory");
+    verb.add_flag("--entropy", arguments.entropy, "a source of random numbers (virtio): the host's");
+    verb.add_option(
+            "--vsock", arguments.vsock,
+            "sockets between guest and host (virtio), behind Unix sockets at PATH and\nPATH_PORT; see "
+            "docs/vsock.md")
+        ->type_name("PATH[,cid=N]");
     verb.add_flag("--reboot", arguments.reboot, "start again when the guest resets");
     std::vector<const CLI::Option*> added;
     for (CLI::Option* option : verb.get_options()) {

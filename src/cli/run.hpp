@@ -45,6 +45,8 @@ struct RunArguments {
     std::string trace_format = "table";
     std::string trace_file;
     bool balloon = false;
+    bool entropy = false;
+    std::string vsock;
     bool reboot = false;
     bool statistics = false;
     bool json = false;

@@ -1,30 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "console_socket.hpp"
 
-#include <fcntl.h>
+#include "base/unix_socket.hpp"
+
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
+#include <utility>
 
 namespace undercroft {
 
 Result<std::unique_ptr<ConsoleBackend>> SocketConsole::open(const std::string& path) {
-    std::string name = "console 'unix:" + path + "'";
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    if (path.size() >= sizeof address.sun_path) return Error{"path too long for a socket"}.in(name);
-    std::memcpy(address.sun_path, path.data(), path.size());
+    auto listener = listen_at_socket(path);
+    if (!listener) return std::move(listener.error()).in("console 'unix:" + path + "'");
     std::unique_ptr<SocketConsole> console{new SocketConsole};
-    console->listener_ = Fd{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
-    if (!console->listener_) return host_error().in(name);
-    if (bind(console->listener_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
-        return host_error().in(name);
-    }
-    console->path_ = path;  // from here on it is ours to remove
-    if (listen(console->listener_.get(), 4) != 0) return host_error().in(name);
+    console->listener_ = *std::move(listener);
+    console->path_ = path;
     return std::unique_ptr<ConsoleBackend>{std::move(console)};
 }
 

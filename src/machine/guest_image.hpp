@@ -14,6 +14,7 @@
 #include "schedule/task.hpp"
 #include "share/folder_server.hpp"
 #include "trace/kinds.hpp"
+#include "vsock/host.hpp"
 
 #include <chrono>
 #include <cstdint>
@@ -52,6 +53,8 @@ struct MachineConfig {
     std::vector<ConsolePort*> console_ports;
     std::vector<ChannelChoice> channels;
     bool balloon = false;
+    bool entropy = false;
+    std::optional<VsockChoice> vsock;
     EngineChoice engine;
     ShareOptions share;
     std::uint32_t paravirtual = 0;    // see cpu/paravirtual.hpp
@@ -62,7 +65,7 @@ struct MachineConfig {
     // At most layout::virtio_slot_count.
     std::size_t virtio_devices() const {
         return disks.size() + networks.size() + folders.size() + (has_console_ports() ? 1 : 0) +
-               (balloon ? 1 : 0);
+               (balloon ? 1 : 0) + (entropy ? 1 : 0) + (vsock ? 1 : 0);
     }
 };
 

@@ -54,7 +54,8 @@ Machine::Machine(GuestImage image, unsigned processors, ShareOptions share, cons
       share_{share},
       memory_{std::move(image.memory)},
       exchange_{processors > 1 || !ground.disks.empty() || !ground.networks.empty() ||
-                        !ground.folders.empty() || !ground.console_ports.empty() || ground.balloon
+                        !ground.folders.empty() || !ground.console_ports.empty() || ground.balloon ||
+                        ground.entropy || ground.vsock != nullptr
                     ? std::make_unique<CodeExchange>(memory_->page_limit())
                     : nullptr},
       dma_memory_{*memory_,
@@ -95,8 +96,20 @@ Result<void> Machine::add_devices(const Ground& ground) {
     for (const NetConnection& network : ground.networks) {
         auto bell = Doorbell::create();
         if (!bell) return bell.error();
-        networks_.push_back(
-            std::make_unique<NetDevice>(slot++, network, *std::move(bell), dma_memory_, board_));
+        networks_.push_back(std::make_unique<PolledDevice<VirtioNet>>(
+            slot++, fmt::format("network '{}'", network.backend->name()), *std::move(bell), dma_memory_,
+            board_, *network.backend, network.address, dma_memory_, board_.lock()));
+    }
+    if (ground.entropy) {
+        entropy_ = std::make_unique<ServedDevice<VirtioEntropy>>(slot++, "entropy", dma_memory_, board_,
+                                                                 dma_memory_, board_.lock());
+    }
+    if (ground.vsock != nullptr) {
+        auto bell = Doorbell::create();
+        if (!bell) return bell.error();
+        vsock_ = std::make_unique<PolledDevice<VirtioVsock>>(
+            slot++, fmt::format("vsock '{}'", ground.vsock->path()), *std::move(bell), dma_memory_, board_,
+            *ground.vsock, dma_memory_, board_.lock());
     }
     return {};
 }

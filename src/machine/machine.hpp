@@ -15,7 +15,7 @@
 #include "machine/event_loop.hpp"
 #include "machine/guest_image.hpp"
 #include "machine/machine_figures.hpp"
-#include "machine/net_device.hpp"
+#include "machine/polled_device.hpp"
 #include "machine/served_device.hpp"
 #include "machine/statistics.hpp"
 #include "machine/virtual_processor.hpp"
@@ -27,7 +27,10 @@
 #include "virtio/balloon.hpp"
 #include "virtio/block.hpp"
 #include "virtio/console.hpp"
+#include "virtio/entropy.hpp"
 #include "virtio/file_system.hpp"
+#include "virtio/net.hpp"
+#include "virtio/vsock.hpp"
 
 #include <cstdint>
 #include <functional>
@@ -64,6 +67,8 @@ public:
         std::span<const Folder> folders{};
         std::span<ConsolePort* const> console_ports{};  // of a virtio console; none: there is none
         bool balloon = false;                           // the machine has one
+        bool entropy = false;                           // and one of these
+        VsockHost* vsock = nullptr;                     // null: no socket device
         std::uint32_t paravirtual = 0;                  // what it is offered of KVM's interface
         TraceKinds trace{};                             // what is recorded
     };
@@ -150,7 +155,9 @@ private:
     std::vector<std::unique_ptr<ServedDevice<VirtioFileSystem>>> folders_;
     std::unique_ptr<ServedDevice<VirtioConsole>> console_ports_;
     std::unique_ptr<ServedDevice<VirtioBalloon>> balloon_;
-    std::vector<std::unique_ptr<NetDevice>> networks_;
+    std::vector<std::unique_ptr<PolledDevice<VirtioNet>>> networks_;
+    std::unique_ptr<ServedDevice<VirtioEntropy>> entropy_;
+    std::unique_ptr<PolledDevice<VirtioVsock>> vsock_;
     std::vector<std::uint64_t> given_up_;  // of the balloon's thread
     // Under the board's lock: pages for the balloon, as the user wants it, and for the pool's sake.
     std::uint64_t wanted_by_user_ = 0;

@@ -53,7 +53,7 @@ private:
         std::string_view name;
         Member member;
     };
-    static const std::array<Key, 19> keys;
+    static const std::array<Key, 21> keys;
 
     Reason wrong(std::string_view reason) const { return fmt::format("{}: {}", key_, reason); }
     Reason wrong_kind(const toml::node& node, std::string_view wanted) const {
@@ -116,8 +116,10 @@ private:
     Reason console(const toml::node& node);
     Reason log_file(const toml::node& node) { return path(node, options_.log_file); }
     Reason yes_or_no(const toml::node& node, bool& option) const;
-    Reason reboot(const toml::node& node);
-    Reason balloon(const toml::node& node);
+    Reason reboot(const toml::node& node) { return yes_or_no(node, options_.reboot); }
+    Reason balloon(const toml::node& node) { return yes_or_no(node, options_.machine.balloon); }
+    Reason entropy(const toml::node& node) { return yes_or_no(node, options_.machine.entropy); }
+    Reason vsock(const toml::node& node);
     Reason paravirtual(const toml::node& node);
     Reason weight(const toml::node& node) {
         return number(node, processor_weight, options_.machine.share.weight);
@@ -132,7 +134,7 @@ private:
     std::vector<std::string> ports_;
 };
 
-constexpr std::array<MachineFile::Key, 19> MachineFile::keys{{{"name", &MachineFile::name},
+constexpr std::array<MachineFile::Key, 21> MachineFile::keys{{{"name", &MachineFile::name},
                                                               {"kernel", &MachineFile::kernel},
                                                               {"initrd", &MachineFile::initrd},
                                                               {"append", &MachineFile::append},
@@ -143,6 +145,8 @@ constexpr std::array<MachineFile::Key, 19> MachineFile::keys{{{"name", &MachineF
                                                               {"ports", &MachineFile::ports},
                                                               {"shares", &MachineFile::folders},
                                                               {"channels", &MachineFile::channels},
+                                                              {"entropy", &MachineFile::entropy},
+                                                              {"vsock", &MachineFile::vsock},
                                                               {"engine", &MachineFile::engine},
                                                               {"console", &MachineFile::console},
                                                               {"log-file", &MachineFile::log_file},
@@ -255,9 +259,15 @@ MachineFile::Reason MachineFile::yes_or_no(const toml::node& node, bool& option)
     option = *given;
     return {};
 }
-MachineFile::Reason MachineFile::reboot(const toml::node& node) { return yes_or_no(node, options_.reboot); }
-MachineFile::Reason MachineFile::balloon(const toml::node& node) {
-    return yes_or_no(node, options_.machine.balloon);
+
+MachineFile::Reason MachineFile::vsock(const toml::node& node) {
+    std::string written;
+    if (Reason reason = text(node, written)) return reason;
+    auto choice = vsock_named(written);
+    if (!choice) return choice.error().message;
+    choice->path = resolved(choice->path);
+    options_.machine.vsock = *std::move(choice);
+    return {};
 }
 
 }  // namespace

@@ -143,7 +143,7 @@ Result<std::uint32_t> paravirtual_features(std::string_view text) {
 Result<void> check(const MachineConfig& config) {
     bool lockstep = config.engine.kind == EngineKind::Lockstep;
     if (config.virtio_devices() > layout::virtio_slot_count)
-        return Error{fmt::format("{} devices (disks, networks, shares, channels, balloon): at most {}",
+        return Error{fmt::format("{} devices (disks, networks, shares, others): at most {}",
                                  config.virtio_devices(), layout::virtio_slot_count)};
     for (const FolderChoice& folder : config.folders) {
         auto same = [&](const FolderChoice& other) { return other.tag == folder.tag; };
@@ -165,6 +165,9 @@ Result<void> check(const MachineConfig& config) {
         return Error{"engine lockstep cannot follow what channels write to memory: leave them out"};
     if (lockstep && config.balloon)
         return Error{"engine lockstep cannot follow what a balloon takes away: leave it out"};
+    if (lockstep && (config.entropy || config.vsock))
+        return Error{
+            "engine lockstep cannot follow what devices write to memory: leave entropy and vsock out"};
     if (lockstep && config.processors > 1) return Error{"engine lockstep follows one virtual processor only"};
     if (lockstep && !config.disks.empty())
         return Error{"engine lockstep cannot follow what disks write to memory: leave them out"};

@@ -38,6 +38,7 @@ Result<std::unique_ptr<Tenant>> Tenant::create(TenantOptions options, EventLoop&
     if (auto opened = tenant->open_disks(); !opened) return opened.error();
     if (auto opened = tenant->open_networks(switches); !opened) return opened.error();
     if (auto opened = tenant->open_folders(); !opened) return opened.error();
+    if (auto opened = tenant->open_vsock(); !opened) return opened.error();
     return tenant;
 }
 
@@ -118,6 +119,14 @@ Result<void> Tenant::open_channels() {
     return {};
 }
 
+Result<void> Tenant::open_vsock() {
+    if (!options_.machine.vsock) return {};
+    auto host = VsockHost::open(*options_.machine.vsock);
+    if (!host) return host.error();
+    vsock_ = *std::move(host);
+    return {};
+}
+
 Result<void> Tenant::load() {
     image_ = load_guest(options_.machine);
     if (!*image_) return image_->error();
@@ -182,6 +191,8 @@ Result<void> Tenant::run() {
                                     .folders = folders_,
                                     .console_ports = console_ports_,
                                     .balloon = options_.machine.balloon,
+                                    .entropy = options_.machine.entropy,
+                                    .vsock = vsock_.get(),
                                     .paravirtual = lockstep ? 0 : options_.machine.paravirtual,
                                     .trace = options_.machine.trace});
     if (!machine) return machine.error();

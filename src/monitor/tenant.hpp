@@ -80,6 +80,7 @@ private:
     Result<void> open_networks(Switches& switches);
     Result<void> open_folders();
     Result<void> open_channels();
+    Result<void> open_vsock();
 
     Result<void> run();
     void on_machine_end();
@@ -96,6 +97,7 @@ private:
     Machine::Folders folders_;
     std::vector<std::unique_ptr<Channel>> channels_;
     std::vector<ConsolePort*> console_ports_;  // these and others
+    std::unique_ptr<VsockHost> vsock_;
     EventLoop& loop_;
     Scheduler* scheduler_ = nullptr;
     MemoryKeepers keepers_;

@@ -8,6 +8,7 @@
 
 #include <poll.h>
 
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -57,6 +58,12 @@ public:
     // What that thread waits for besides the guest: adds files, and makes the time-out shorter (poll(2)).
     virtual void add_polls(std::vector<pollfd>&, int& /*timeout_ms*/) {}
     virtual void handle(std::span<const pollfd> /*what it added*/) {}
+};
+
+// A network that a machine is connected to.
+struct NetConnection {
+    std::unique_ptr<NetBackend> backend;
+    MacAddress address{};
 };
 
 }  // namespace undercroft

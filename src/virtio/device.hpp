@@ -34,6 +34,7 @@ enum class VirtioDeviceId : std::uint32_t {
     Console = 3,
     Entropy = 4,
     Balloon = 5,
+    Socket = 19,
     FileSystem = 26
 };
 

@@ -4,7 +4,7 @@
 // queues, UDP segmentation.
 //
 // The thread that serves it does, in turn, what the guest wants (serve()) and what its backend has got
-// (NetBackend::handle()).
+// (handle()).
 
 #pragma once
 
@@ -42,6 +42,9 @@ public:
     void on_work(std::function<void()> ask);
     // The thread's, without the lock: does some of what there is to do. True: there may be more.
     bool serve();
+    // What the thread waits for besides, and what came of it.
+    void add_polls(std::vector<pollfd>& polls, int& timeout_ms) { backend_.add_polls(polls, timeout_ms); }
+    void handle(std::span<const pollfd> polls) { backend_.handle(polls); }
 
     VirtioDeviceId id() const override { return VirtioDeviceId::Network; }
     std::uint64_t features() const override;

@@ -53,7 +53,9 @@ void QueueServer::fetch_from(unsigned number) {
     }
 }
 
-void QueueServer::give_back() {
+void QueueServer::give_back(std::size_t done) {
+    std::size_t put_off = count_ - done;
+    count_ = done;
     for (const Request& request : at_hand()) {
         if (request.written > 0) request.chain.tell_written(memory_);
     }
@@ -62,7 +64,10 @@ void QueueServer::give_back() {
     {
         std::lock_guard lock{lock_};
         // Otherwise the driver has given up on them.
-        if (generation_at_hand_ == generation_) push_all();
+        if (generation_at_hand_ == generation_) {
+            if (put_off > 0 && !queues_.empty()) queues_.front().put_off(put_off);
+            push_all();
+        }
     }
     pass_.reset();
 }

@@ -69,7 +69,9 @@ public:
     // are at hand; gives them back. False: there is none, and the driver will notify us of the next.
     bool fetch();
     std::span<Request> at_hand() { return std::span{requests_}.first(count_); }
-    void give_back();
+    void give_back() { give_back(count_); }
+    // The first `done` of them; the others come again with the next fetch(). Of a server of one queue.
+    void give_back(std::size_t done);
 
     // From here to the end of the requests at hand, guest memory is not used, and may be taken away: for
     // handlers that wait for others, of a server that has one request at hand at most.

@@ -5,6 +5,7 @@
 #include "loopback.hpp"
 #include "pattern.hpp"
 #include "settings.hpp"
+#include "sockets.hpp"
 
 #include <poll.h>
 #include <sys/socket.h>
@@ -23,25 +24,6 @@ namespace {
 namespace fs = std::filesystem;
 
 #define CONSOLE(guest) "console:\n" << (guest).output() << "\nerrors:\n" << (guest).errors()
-
-void send_all(int fd, std::string_view bytes) {
-    while (!bytes.empty()) {
-        ssize_t sent = send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
-        if (sent <= 0) return;
-        bytes.remove_prefix(static_cast<std::size_t>(sent));
-    }
-}
-
-// Appends what comes until `enough` says so, or the end.
-template <class Enough>
-void receive_until(int fd, std::string& bytes, Enough enough) {
-    std::string buffer(65536, '\0');
-    while (!enough()) {
-        ssize_t got = recv(fd, buffer.data(), buffer.size(), 0);
-        if (got <= 0) return;
-        bytes.append(buffer.data(), static_cast<std::size_t>(got));
-    }
-}
 
 // Answers GET with `document`, and POST with how many bytes came if they are the document's.
 class WebServer {

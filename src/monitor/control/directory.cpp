@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "directory.hpp"
 
+#include "base/unix_socket.hpp"
+
 #include <fmt/core.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
-#include <cstring>
 #include <filesystem>
+#include <utility>
 
 namespace undercroft::control {
 namespace {
@@ -36,28 +36,6 @@ Result<void> check_owner(const std::string& path) {
     return {};
 }
 
-struct Address {
-    sockaddr_un value{};
-    explicit Address(const std::string& path) {
-        value.sun_family = AF_UNIX;
-        std::memcpy(value.sun_path, path.data(), path.size());
-    }
-    static bool fits(const std::string& path) { return path.size() < sizeof value.sun_path; }
-    const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&value); }
-};
-
-Result<Fd> make_socket(const std::string& path) {
-    if (!Address::fits(path)) return Error{path + ": path too long for a socket"};
-    Fd fd{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
-    if (!fd) return host_error().in(path);
-    return fd;
-}
-
-bool is_socket(const std::string& path) {
-    struct stat status {};
-    return lstat(path.c_str(), &status) == 0 && S_ISSOCK(status.st_mode);
-}
-
 }  // namespace
 
 Result<std::string> own_socket() {
@@ -78,32 +56,18 @@ std::vector<std::string> all_sockets() {
     return found;
 }
 
-// A backlog that is full is as good as nobody: EAGAIN, since we do not wait.
 Result<Fd> connect_to(const std::string& path) {
-    auto fd = make_socket(path);
-    if (!fd) return fd.error();
-    if (connect(fd->get(), Address{path}.get(), sizeof(sockaddr_un)) == 0) return fd;
-    Error error = host_error().in(path);
-    if (errno == ECONNREFUSED && path.starts_with(folder() + "/") && is_socket(path)) unlink(path.c_str());
-    return error;
+    auto fd = connect_to_socket(path);
+    if (!fd && path.starts_with(folder() + "/") && is_abandoned_socket(path)) unlink(path.c_str());
+    if (!fd) return std::move(fd.error()).in(path);
+    return fd;
 }
 
 Result<Fd> listen_at(const std::string& path) {
-    auto fd = make_socket(path);
-    if (!fd) return fd.error();
-    if (is_socket(path)) {
-        Fd other{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
-        bool gone =
-            connect(other.get(), Address{path}.get(), sizeof(sockaddr_un)) != 0 && errno == ECONNREFUSED;
-        if (gone) unlink(path.c_str());
-    }
-    // The mode of the file to come.
-    if (fchmod(fd->get(), 0600) != 0) return host_error().in(path);
-    if (bind(fd->get(), Address{path}.get(), sizeof(sockaddr_un)) != 0) return host_error().in(path);
-    if (listen(fd->get(), 16) == 0) return fd;
-    Error error = host_error().in(path);
-    unlink(path.c_str());
-    return error;
+    if (is_abandoned_socket(path)) unlink(path.c_str());
+    auto fd = listen_at_socket(path, 0600);
+    if (!fd) return std::move(fd.error()).in(path);
+    return fd;
 }
 
 }  // namespace undercroft::control
