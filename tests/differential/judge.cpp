@@ -55,13 +55,16 @@ bool is_surely_undefined(std::span<const std::uint8_t> bytes) {
         return (byte & 0xf0) == 0x40 ||
                std::find(std::begin(prefixes), std::end(prefixes), byte) != std::end(prefixes);
     };
-    while (at < bytes.size() && is_prefix(bytes[at])) ++at;
+    bool locked = false;
+    for (; at < bytes.size() && is_prefix(bytes[at]); ++at) locked |= bytes[at] == 0xf0;
     // At a page's end the processor may want the rest of them first.
     if (bytes.size() < 15) return false;
     // VMCALL and VMMCALL are the hypervisor's where there is one below the host, whatever stands before them.
     bool hypercall =
         bytes[at] == 0x0f && bytes[at + 1] == 0x01 && (bytes[at + 2] == 0xc1 || bytes[at + 2] == 0xd9);
     if (hypercall) return false;
+    // With LOCK, a move from or to CR0 means CR8 on AMD's (AltMovCr8).
+    if (locked && bytes[at] == 0x0f && (bytes[at + 1] == 0x20 || bytes[at + 1] == 0x22)) return false;
     constexpr std::uint8_t extensions[] = {0x62, 0x8f, 0xc4, 0xc5};  // EVEX, XOP, VEX
     return std::find(std::begin(extensions), std::end(extensions), bytes[at]) == std::end(extensions);
 }
