@@ -10,6 +10,7 @@
 #include <sys/uio.h>
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -44,6 +45,15 @@ public:
     virtual DiskStatus discard(std::uint64_t offset, std::uint64_t length) = 0;
     // The range reads as zeros from now on. It keeps its space unless `may_unmap`.
     virtual DiskStatus write_zeroes(std::uint64_t offset, std::uint64_t length, bool may_unmap) = 0;
+
+    // Of 4 KiB from `offset` on, a multiple of that: which page of an image they are, if it is one that does
+    // not change and that others read, too.
+    struct Origin {
+        std::uint64_t image = 0;
+        std::uint64_t page = 0;
+    };
+    static constexpr std::uint64_t origin_size = 4096;
+    virtual std::optional<Origin> origin(std::uint64_t /*offset*/) { return std::nullopt; }
 
     // Any thread. Whether requests may wait until the host has room for them; at first not. Those that wait
     // end when they may not any more.

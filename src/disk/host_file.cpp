@@ -78,6 +78,11 @@ bool HostFile::is_same(const HostFile& other) const {
            one.st_ino == two.st_ino;
 }
 
+void HostFile::join(Images& images) {
+    struct stat status {};
+    if (::fstat(fd_.get(), &status) == 0) image_ = images.opened(status.st_dev, status.st_ino);
+}
+
 DiskStatus HostFile::read(std::uint64_t offset, std::span<const iovec> to) {
     return transfer(Operation::Read, offset, to);
 }

@@ -9,9 +9,11 @@
 #include "base/fd.hpp"
 #include "base/log.hpp"
 #include "base/result.hpp"
+#include "disk/images.hpp"
 #include "disk/storage.hpp"
 
 #include <memory>
+#include <optional>
 
 namespace undercroft {
 
@@ -25,6 +27,13 @@ public:
     static Result<std::unique_ptr<HostFile>> create(const std::string& path);
     // One without a name, in the folder for temporary files: it is gone when it is closed.
     static Result<std::unique_ptr<HostFile>> temporary();
+
+    // It is one of these from now on, as it is only read.
+    void join(Images& images);
+    std::optional<Disk::Origin> origin(std::uint64_t offset) const override {
+        if (!image_ || !Images::is_shared(image_) || offset + Disk::origin_size > size_) return std::nullopt;
+        return Disk::Origin{image_->number, offset / Disk::origin_size};
+    }
 
     // Whether both are the same file.
     bool is_same(const HostFile& other) const;
@@ -52,6 +61,7 @@ private:
     Fd fd_;
     std::uint64_t size_;
     Once reported_;
+    std::shared_ptr<const Image> image_;
 };
 
 }  // namespace undercroft

@@ -16,8 +16,14 @@ namespace fs = std::filesystem;
 
 constexpr unsigned longest_chain = 32;  // images that stand on each other
 
+// How deep below the disk an image is, and who is told of those that are only read, or null.
+struct Place {
+    unsigned depth = 0;
+    Images* images = nullptr;
+};
+
 Result<std::unique_ptr<Disk>> open_format(const std::string& path, DiskAccess access,
-                                          std::optional<DiskFormat> format, unsigned depth);
+                                          std::optional<DiskFormat> format, Place place);
 
 std::optional<DiskFormat> format_named(const std::string& name) {
     if (name == "raw") return DiskFormat::Raw;
@@ -44,10 +50,9 @@ Result<Qcow2Header> read_header(HostFile& file) {
     return Qcow2Header::parse(*bytes);
 }
 
-Result<std::unique_ptr<Disk>> open_backing(const std::string& image, const Qcow2Header& header,
-                                           unsigned depth) {
+Result<std::unique_ptr<Disk>> open_backing(const std::string& image, const Qcow2Header& header, Place place) {
     if (header.backing_file.empty()) return std::unique_ptr<Disk>{};
-    if (depth >= longest_chain) return Error{"more than 32 images that stand on each other"};
+    if (place.depth >= longest_chain) return Error{"more than 32 images that stand on each other"};
     std::string name = header.backing_file;
     if (name.starts_with("file:")) name.erase(0, 5);
     if (name.find('\0') != std::string::npos || name.starts_with("json:") ||
@@ -58,13 +63,13 @@ Result<std::unique_ptr<Disk>> open_backing(const std::string& image, const Qcow2
         return Error{"backing file '" + name + "': of format '" + header.backing_format +
                      "', not raw or qcow2"};
     fs::path path = fs::path{image}.parent_path() / name;
-    return open_format(path.string(), DiskAccess::ReadOnly, format, depth + 1);
+    return open_format(path.string(), DiskAccess::ReadOnly, format, {place.depth + 1, place.images});
 }
 
-Result<std::unique_ptr<Disk>> open_qcow2(std::unique_ptr<HostFile> file, DiskAccess access, unsigned depth) {
+Result<std::unique_ptr<Disk>> open_qcow2(std::unique_ptr<HostFile> file, DiskAccess access, Place place) {
     auto header = read_header(*file);
     if (!header) return header.error();
-    auto backing = open_backing(file->name(), *header, depth);
+    auto backing = open_backing(file->name(), *header, place);
     if (!backing) return backing.error();
     return Qcow2Disk::open(std::move(file), *std::move(header), access, *std::move(backing));
 }
@@ -78,12 +83,13 @@ Result<std::unique_ptr<Disk>> open_raw(std::unique_ptr<HostFile> file, DiskAcces
 }
 
 Result<std::unique_ptr<Disk>> open_format(const std::string& path, DiskAccess access,
-                                          std::optional<DiskFormat> format, unsigned depth) {
+                                          std::optional<DiskFormat> format, Place place) {
     std::string name = "disk '" + path + "'";
     auto file = HostFile::open(path, access);
     if (!file) return std::move(file.error()).in(name);
+    if (access == DiskAccess::ReadOnly && place.images != nullptr) (*file)->join(*place.images);
     auto disk = format_of(path, format) == DiskFormat::Qcow2
-                    ? open_qcow2(*std::move(file), access, depth)
+                    ? open_qcow2(*std::move(file), access, place)
                     : open_raw(*std::move(file), access, format.has_value());
     if (!disk) return std::move(disk.error()).in(name);
     return disk;
@@ -126,9 +132,10 @@ Result<std::unique_ptr<Disk>> open_unseen_overlay(std::unique_ptr<Disk> base) {
 
 }  // namespace
 
-Result<std::unique_ptr<Disk>> open_disk(const DiskChoice& choice) {
-    if (!choice.overlay) return open_format(choice.path, choice.access, choice.format, 0);
-    auto base = open_format(choice.path, DiskAccess::ReadOnly, choice.format, 0);
+Result<std::unique_ptr<Disk>> open_disk(const DiskChoice& choice, Images* images) {
+    Place place{.images = images};
+    if (!choice.overlay) return open_format(choice.path, choice.access, choice.format, place);
+    auto base = open_format(choice.path, DiskAccess::ReadOnly, choice.format, place);
     if (!base) return base.error();
     bool is_seen = !choice.overlay->path.empty();
     auto disk = is_seen ? open_overlay_file(choice, *std::move(base)) : open_unseen_overlay(*std::move(base));

@@ -29,7 +29,8 @@ struct DiskChoice {
     std::optional<Overlay> overlay = std::nullopt;
 };
 
-// Errors: "disk 'PATH': reason".
-Result<std::unique_ptr<Disk>> open_disk(const DiskChoice& choice);
+// `images`: where the files that it only reads are noted, so that others of the process may share what they
+// read. Errors: "disk 'PATH': reason".
+Result<std::unique_ptr<Disk>> open_disk(const DiskChoice& choice, Images* images = nullptr);
 
 }  // namespace undercroft

@@ -71,6 +71,17 @@ DiskStatus Qcow2Disk::find_extent(std::uint64_t offset, std::uint64_t length, Ex
     return DiskStatus::Ok;
 }
 
+// Pages are those of the file in which they lie as they are.
+std::optional<Disk::Origin> Qcow2Disk::origin(std::uint64_t offset) {
+    Qcow2Cluster cluster;
+    if (header_.cluster_size() < origin_size ||
+        map_.find(offset >> header_.cluster_bits, cluster) != DiskStatus::Ok)
+        return std::nullopt;
+    if (cluster.kind == Kind::Data) return storage_->origin(cluster.offset + within_cluster(offset));
+    bool behind = backing_ == nullptr || offset + origin_size > backing_->size();
+    return cluster.kind == Kind::Unallocated && !behind ? backing_->origin(offset) : std::nullopt;
+}
+
 DiskStatus Qcow2Disk::read(std::uint64_t offset, std::span<const iovec> to) {
     std::uint64_t length = total_length(to);
     Extent extent{};

@@ -36,6 +36,7 @@ public:
     std::uint64_t size() const override { return header_.size; }
     bool is_read_only() const override { return access_ == DiskAccess::ReadOnly; }
 
+    std::optional<Origin> origin(std::uint64_t offset) override;
     DiskStatus read(std::uint64_t offset, std::span<const iovec> to) override;
     DiskStatus write(std::uint64_t offset, std::span<const iovec> from) override;
     DiskStatus flush() override;

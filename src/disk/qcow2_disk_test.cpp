@@ -322,5 +322,38 @@ TEST_F(Qcow2Test, RefusesWhatItCannotOpen) {
         std::string::npos);
 }
 
+// Two disks over one base, and which pages of theirs are the base's.
+TEST_F(Qcow2Test, PagesAreOfTheImageInWhichTheyLie) {
+    Images images;
+    auto open_with = [&](const DiskChoice& choice) { return *open_disk(choice, &images); };
+    std::string base = file("base.img", std::string(1 << 20, 'b'));
+    auto one = open_with({.path = base, .overlay = DiskChoice::Overlay{}});
+    EXPECT_FALSE(one->origin(0)) << "nobody else reads it";
+    auto two = open_with({.path = base, .overlay = DiskChoice::Overlay{path("two.qcow2")}});
+    auto first = one->origin(8192);
+    ASSERT_TRUE(first);
+    EXPECT_EQ(first->page, 2u);
+    EXPECT_EQ(two->origin(8192)->image, first->image);
+    EXPECT_EQ(two->origin(8192)->page, first->page);
+    EXPECT_EQ(put(*two, 8192, std::string(512, 'x')), DiskStatus::Ok);
+    EXPECT_FALSE(two->origin(8192)) << "its own now";
+    EXPECT_TRUE(one->origin(8192));
+    two = nullptr;
+    EXPECT_FALSE(one->origin(8192));
+
+    // A qcow2 file is an image as well, and its pages lie where its clusters do.
+    ASSERT_EQ(shell("qemu-img convert -O qcow2 " + base + " " + path("base.qcow2")), 0);
+    auto three = open_with({.path = path("base.qcow2"), .access = DiskAccess::ReadOnly});
+    auto four = open_with({.path = path("base.qcow2"), .overlay = DiskChoice::Overlay{}});
+    auto raw =
+        open_with({.path = path("base.qcow2"), .access = DiskAccess::ReadOnly, .format = DiskFormat::Raw});
+    auto in_file = three->origin(8192);
+    ASSERT_TRUE(in_file);
+    EXPECT_NE(in_file->image, first->image);
+    EXPECT_EQ(four->origin(8192)->page, in_file->page);
+    EXPECT_EQ(get(*raw, in_file->page * 4096, 4096), get(*three, 8192, 4096));
+    EXPECT_EQ(raw->origin(in_file->page * 4096)->image, in_file->image);
+}
+
 }  // namespace
 }  // namespace undercroft::test

@@ -8,6 +8,7 @@
 #include "disk/disk.hpp"
 
 #include <cstddef>
+#include <optional>
 
 namespace undercroft {
 
@@ -30,6 +31,9 @@ public:
     // Unsupported: nothing has changed. The size stays.
     virtual DiskStatus punch(std::uint64_t offset, std::uint64_t length) = 0;
     virtual DiskStatus zero(std::uint64_t offset, std::uint64_t length) = 0;
+
+    // Of a file that is only read, see Disk::origin().
+    virtual std::optional<Disk::Origin> origin(std::uint64_t /*offset*/) const { return std::nullopt; }
 
     // One buffer.
     DiskStatus read_bytes(std::uint64_t offset, std::span<std::byte> to) {

@@ -76,7 +76,7 @@ Result<void> Machine::add_devices(const Ground& ground) {
     for (const auto& disk : ground.disks) {
         disks_.push_back(std::make_unique<ServedDevice<VirtioBlock>>(
             slot, fmt::format("disk '{}'", disk->name()), dma_memory_, board_, *disk, dma_memory_,
-            board_.lock(), fmt::format("undercroft-{}", slot)));
+            board_.lock(), fmt::format("undercroft-{}", slot), processors()));
         ++slot;
     }
     for (const Folder& folder : ground.folders) {

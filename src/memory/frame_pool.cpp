@@ -4,6 +4,7 @@
 
 #include "base/check.hpp"
 #include "memory/compressed_store.hpp"
+#include "memory/image_pages.hpp"
 #include "memory/pmap_entry.hpp"
 #include "memory/swap_file.hpp"
 
@@ -50,6 +51,7 @@ Result<std::shared_ptr<FramePool>> FramePool::create(std::uint64_t bytes) {
         if (space && links) {
             std::shared_ptr<FramePool> pool{new FramePool{std::move(space), std::move(links)}};
             pool->compressed_ = std::make_unique<CompressedStore>(*pool);
+            pool->images_ = std::make_unique<ImagePages>(*pool);
             return pool;
         }
         if (size == needed) return Error{std::strerror(errno)};
@@ -179,7 +181,9 @@ std::uint32_t FramePool::sharers(MachineFrame frame) const noexcept {
     return link(static_cast<std::uint64_t>(frame));
 }
 
-FramePool::~FramePool() = default;
+FramePool::~FramePool() {
+    images_.reset();  // which gives its frames back
+}
 
 void FramePool::set_limit(std::uint64_t frames, std::unique_ptr<SwapFile> swap) {
     limit_ = frames;

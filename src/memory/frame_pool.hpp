@@ -42,6 +42,7 @@ struct FrameBatch {
 };
 
 class CompressedStore;
+class ImagePages;
 class SwapFile;
 
 class FramePool {
@@ -85,6 +86,7 @@ public:
     std::uint32_t sharers(MachineFrame frame) const noexcept;
 
     CompressedStore& compressed() const noexcept { return *compressed_; }
+    ImagePages& images() const noexcept { return *images_; }
 
     // Before machines use it: how many frames they are to have at most, and where pages go that have none.
     void set_limit(std::uint64_t frames, std::unique_ptr<SwapFile> swap);
@@ -140,6 +142,7 @@ private:
 
     Reservation space_;
     std::unique_ptr<CompressedStore> compressed_;
+    std::unique_ptr<ImagePages> images_;
     std::unique_ptr<SwapFile> swap_;
     std::uint64_t limit_ = std::numeric_limits<std::uint64_t>::max();
     std::uint64_t pressure_from_ = limit_;

@@ -79,7 +79,7 @@ Result<std::unique_ptr<GuestMemory>> GuestMemory::create(std::vector<MemoryRegio
     if (!memory->pool_->promise(frames)) return cannot_reserve(bytes, "all machines together have too much");
     memory->promised_ = frames;
     memory->pmap_ = PhysicalMap{limit};
-    memory->left_ = Reservation{frames * sizeof(std::uint32_t)};
+    memory->left_ = Reservation{2 * frames * sizeof(std::uint32_t)};
     memory->disk_origins_ = std::make_unique<DiskOrigins>(limit);
     if (!memory->pmap_.valid() || !memory->left_ || !*memory->disk_origins_)
         return cannot_reserve(bytes, "no memory for the table of frames");

@@ -124,11 +124,19 @@ public:
     MemoryFigures figures() const;
     std::vector<std::uint64_t> pages_with_frames() const;  // their numbers
     const FramePool& pool() const { return *pool_; }
+    FramePool& pool() { return *pool_; }
     PmapEntry entry(std::uint64_t pfn) const noexcept { return pmap_.entry(pfn); }
 
     // A write of zeroes to a whole page of RAM: done if the page has no frame of its own, or none any more.
     // False: it has to be written. For callers as make_private().
     bool clear(std::uint64_t pfn) noexcept;
+
+    // A page of RAM that has no frame of its own shows one that is shared, of which the caller is a sharer
+    // for it, instead of what it shows. False: it has one, or there is no telling yet who still looks at
+    // those that pages have left. Any thread.
+    [[nodiscard]] bool show(std::uint64_t pfn, MachineFrame frame) noexcept;
+    // Has the page neither a frame of its own nor contents that lie elsewhere?
+    bool may_show(std::uint64_t pfn) const noexcept { return may_show(pmap_.entry(pfn)); }
 
     // While nobody executes or keeps an address of a frame (MemoryTenant::hold()). Each says whether it did
     // it. A page whose own frame is all zeroes gives it back.
@@ -159,6 +167,7 @@ public:
     DiskOrigins& disk_origins() const noexcept { return *disk_origins_; }
 
 private:
+    static bool may_show(PmapEntry entry) noexcept { return !entry.is_private() && !entry.is_out(); }
     explicit GuestMemory(std::shared_ptr<FramePool> pool) : pool_{std::move(pool)} {}
     // The page's address, with a frame of its own; null: not RAM.
     std::byte* make_private(std::uint64_t pfn) noexcept;
@@ -178,9 +187,10 @@ private:
     PhysicalMap pmap_;
     std::unique_ptr<DiskOrigins> disk_origins_;
     // Shared frames that pages have left, which somebody may still be looking at. Each page has room, as it
-    // does not leave twice before they are seen to.
+    // does not leave twice before they are seen to; and so has each of as many show().
     Reservation left_;
     std::atomic<std::uint32_t> left_count_{0};
+    std::atomic<std::uint64_t> shown_{0};  // since then
     RequestGate requests_;
     SpinLock stash_lock_;
     FrameBatch stash_;  // to be handed out next, the last one first; under the lock

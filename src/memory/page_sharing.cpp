@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "memory/page_sharing.hpp"
 
+#include "memory/image_pages.hpp"
 #include "memory/page_hash.hpp"
 
 #include <algorithm>
@@ -15,7 +16,10 @@ constexpr std::uint64_t shared_at_once = 256;  // while a machine is held
 }  // namespace
 
 PageSharing::PageSharing(std::shared_ptr<FramePool> pool, EqualPages equal_pages)
-    : pool_{std::move(pool)}, equal_pages_{equal_pages}, zero_hash_{page_hash(pool_->zero_page())} {}
+    : pool_{std::move(pool)}, equal_pages_{equal_pages}, zero_hash_{page_hash(pool_->zero_page())} {
+    // Under a limit such pages could not be swapped.
+    if (equal_pages == EqualPages::Share && pool_->swap() == nullptr) pool_->images().enable();
+}
 
 PageSharing::~PageSharing() {
     for (const auto& [hash, frame] : frames_) pool_->leave(frame);
@@ -201,6 +205,7 @@ bool PageSharing::compress(GuestMemory& memory, const Candidate& candidate) {
 }
 
 void PageSharing::drop_unused_frames() {
+    pool_->images().drop_unused();
     std::erase_if(frames_, [this](const auto& entry) {
         if (pool_->sharers(entry.second) != 1) return false;
         pool_->leave(entry.second);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The parts of GuestMemory that take frames away: while nobody executes or keeps an address of one.
+// The parts of GuestMemory that give pages others' frames, and that take frames away: these while nobody
+// executes or keeps an address of one.
 #include "base/check.hpp"
 #include "memory/compressed_store.hpp"
 #include "memory/guest_memory.hpp"
@@ -86,7 +87,18 @@ void GuestMemory::give_up(std::span<const std::uint64_t> pages, PageState state)
     leave_shared_frames();
 }
 
+bool GuestMemory::show(std::uint64_t pfn, MachineFrame frame) noexcept {
+    PmapEntry entry = pmap_.entry(pfn);
+    if (!may_show(entry) || !is_ram(GuestPhysical{pfn << 12})) return false;
+    if (shown_.fetch_add(1, std::memory_order_relaxed) >= promised_) return false;
+    PmapEntry before = entry;
+    if (!pmap_.replace(pfn, entry, PmapEntry::of(PageState::Shared, frame))) return false;
+    note_left(before);
+    return true;
+}
+
 void GuestMemory::leave_shared_frames() {
+    shown_.store(0, std::memory_order_relaxed);
     std::uint32_t count = left_count_.exchange(0, std::memory_order_relaxed);
     const auto* left = reinterpret_cast<const std::uint32_t*>(left_.data());
     for (std::uint32_t n = 0; n < count; ++n) pool_->leave(PmapEntry::from_word(left[n]).frame());

@@ -269,13 +269,14 @@ Result<MonitorReport> run_machines(MonitorOptions options) {
     }
     PageSharing sharing{*pool, options.equal_pages};
     SharingThread sharing_thread{sharing, *pool};
+    Images images;
     Switches switches;
     Tenants tenants;
     bool several = options.machines.size() > 1;
     for (TenantOptions& machine : options.machines) {
         machine.machine.pool = *pool;
         if (several) machine.log_name = machine.name;
-        auto tenant = Tenant::create(std::move(machine), **loop, switches);
+        auto tenant = Tenant::create(std::move(machine), **loop, images, switches);
         if (!tenant) return tenant.error();
         tenants.push_back(*std::move(tenant));
     }

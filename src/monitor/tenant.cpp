@@ -23,7 +23,8 @@ double since_start(SteadyClock::time_point time = SteadyClock::now()) {
 
 }  // namespace
 
-Result<std::unique_ptr<Tenant>> Tenant::create(TenantOptions options, EventLoop& loop, Switches& switches) {
+Result<std::unique_ptr<Tenant>> Tenant::create(TenantOptions options, EventLoop& loop, Images& images,
+                                               Switches& switches) {
     auto ended = Doorbell::create();
     auto loaded = Doorbell::create();
     auto failed = Doorbell::create();
@@ -35,7 +36,7 @@ Result<std::unique_ptr<Tenant>> Tenant::create(TenantOptions options, EventLoop&
     std::unique_ptr<Tenant> tenant{
         new Tenant{std::move(options), loop,
                    Bells{*std::move(ended), *std::move(loaded), *std::move(failed), *std::move(room)}}};
-    if (auto opened = tenant->open_disks(); !opened) return opened.error();
+    if (auto opened = tenant->open_disks(images); !opened) return opened.error();
     if (auto opened = tenant->open_networks(switches); !opened) return opened.error();
     if (auto opened = tenant->open_folders(); !opened) return opened.error();
     if (auto opened = tenant->open_vsock(); !opened) return opened.error();
@@ -72,9 +73,9 @@ Tenant::~Tenant() {
         loop_.forget(bell->fd());
 }
 
-Result<void> Tenant::open_disks() {
+Result<void> Tenant::open_disks(Images& images) {
     for (const DiskChoice& choice : options_.machine.disks) {
-        auto disk = open_disk(choice);
+        auto disk = open_disk(choice, &images);
         if (!disk) return disk.error();
         auto tell = [this, name = (*disk)->name()](bool waits) {
             waits ? ++waiting_disks_ : --waiting_disks_;

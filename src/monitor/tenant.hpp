@@ -34,7 +34,8 @@ public:
     enum class State : std::uint8_t { Loading, Running, Paused, Ended };
 
     // Opens disks, networks and folders. The loop outlives it. Errors: what the user gave cannot be used.
-    static Result<std::unique_ptr<Tenant>> create(TenantOptions options, EventLoop& loop, Switches& switches);
+    static Result<std::unique_ptr<Tenant>> create(TenantOptions options, EventLoop& loop, Images& images,
+                                                  Switches& switches);
     Tenant(const Tenant&) = delete;
     Tenant& operator=(const Tenant&) = delete;
     ~Tenant();
@@ -76,7 +77,7 @@ private:
 
     Tenant(TenantOptions options, EventLoop& loop, Bells bells);
 
-    Result<void> open_disks();
+    Result<void> open_disks(Images& images);
     Result<void> open_networks(Switches& switches);
     Result<void> open_folders();
     Result<void> open_channels();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "virtio/block.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace undercroft {
@@ -32,11 +33,16 @@ constexpr std::uint32_t most_segments = Queue::most_entries - 2;  // and a heade
 
 }  // namespace
 
-VirtioBlock::VirtioBlock(Disk& disk, const DmaMemory& memory, std::mutex& lock, std::string serial)
-    : memory_{memory}, context_{.disk = disk, .serial = std::move(serial)}, server_{memory, lock} {}
+VirtioBlock::VirtioBlock(Disk& disk, const DmaMemory& memory, std::mutex& lock, std::string serial,
+                         unsigned processors)
+    : memory_{memory},
+      queues_{std::min(processors, most_queues)},
+      context_{.disk = disk, .memory = memory, .serial = std::move(serial)},
+      server_{memory, lock} {}
 
 std::uint64_t VirtioBlock::features() const {
     std::uint64_t always = Feature::SegMax | Feature::BlockSize | Feature::Flush;
+    if (queues_ > 1) always |= Feature::MultiQueue;
     return always |
            (context_.disk.is_read_only() ? Feature::ReadOnly : Feature::Discard | Feature::WriteZeroes);
 }
@@ -45,11 +51,13 @@ std::uint8_t VirtioBlock::config(std::uint64_t offset) const {
     Config config;
     config.capacity = context_.disk.size() / Disk::sector_size;
     config.seg_max = most_segments;
+    config.num_queues = static_cast<std::uint16_t>(queues_);
     return config_byte(config, offset);
 }
 
 void VirtioBlock::start(std::uint64_t agreed_features, std::span<Queue> queues, VirtioTransport& transport) {
     context_.write_through = (agreed_features & Feature::Flush) == 0;
+    for (Queue& queue : queues) queue.want_ranges();
     server_.start(queues, transport);
     context_.disk.set_patient(true);
 }
@@ -66,11 +74,16 @@ void VirtioBlock::tell_origin(const Chain& chain) const {
 }
 
 void VirtioBlock::serve() {
-    server_.serve([this](QueueServer::Request& request) {
-        request.written = serve_block_request(context_, request.chain);
-        if (request.written >= 4096) tell_origin(request.chain);
-        return request.written != 0 ? nullptr : "a block request without header or status";
-    });
+    server_.serve([this](QueueServer::Request& request) { return serve(request); });
+}
+
+const char* VirtioBlock::serve(QueueServer::Request& request) {
+    if (request.chain.length > UINT32_MAX) return "a request of more than 4 GiB";
+    for (const Chain::Range& range : request.chain.writable_ranges)
+        if (!memory_.is_ram(range.address, range.length)) return "a descriptor's bytes are not in memory";
+    request.written = serve_block_request(context_, request.chain);
+    if (request.written >= 4096) tell_origin(request.chain);
+    return request.written != 0 ? nullptr : "a block request without header or status";
 }
 
 }  // namespace undercroft

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "virtio/block_request.hpp"
 
+#include "base/check.hpp"
+#include "memory/image_pages.hpp"
+#include "virtio/image_read.hpp"
+
 #include <algorithm>
 #include <array>
 #include <span>
@@ -71,10 +75,23 @@ private:
     std::uint64_t offset() const { return header_.sector * Disk::sector_size; }
 
     Status read() {
-        if (!fits(disk_, header_.sector, chain_.writable.size())) return Status::IOERR;
-        Status status = status_of(disk_.read(offset(), chain_.writable.pieces()));
-        if (status == Status::OK) written_ = chain_.writable.size();
-        return status;
+        std::uint64_t size = 0;
+        for (const Chain::Range& range : chain_.writable_ranges) size += range.length;
+        if (!fits(disk_, header_.sector, size)) return Status::IOERR;
+        DiskStatus status = DiskStatus::Ok;
+        if (context_.memory.guest().pool().images().is_enabled()) {
+            status = read_sharing_pages(disk_, context_.memory, offset(), chain_.writable_ranges);
+        } else {
+            find_writable();
+            status = disk_.read(offset(), chain_.writable.pieces());
+        }
+        if (status == DiskStatus::Ok) written_ = size;
+        return status_of(status);
+    }
+
+    void find_writable() {
+        for (const Chain::Range& range : chain_.writable_ranges)
+            CHECK(context_.memory.find(range.address, range.length, Access::Write, chain_.writable), "RAM");
     }
 
     Status write() {
@@ -92,6 +109,7 @@ private:
     Status get_id() {
         std::array<char, id_length> id{};
         std::copy_n(context_.serial.begin(), std::min(context_.serial.size(), id.size()), id.begin());
+        find_writable();
         written_ = chain_.writable.fill_front(std::as_bytes(std::span{id}));
         return Status::OK;
     }
@@ -122,10 +140,14 @@ private:
 
 std::uint32_t serve_block_request(const BlockContext& context, Chain& chain) {
     Header header{};
-    if (!take(chain.readable, header) || chain.writable.empty()) return 0;
-    std::byte* status = chain.writable.take_last();
+    if (!take(chain.readable, header) || chain.writable_ranges.empty()) return 0;
+    // The status is the last byte.
+    Chain::Range& last = chain.writable_ranges.back();
+    GuestPhysical status = last.address + (--last.length);
+    if (last.length == 0) chain.writable_ranges.pop_back();
     Request request{context, header, chain};
-    *status = std::byte{static_cast<std::uint8_t>(request.serve())};
+    auto answer = static_cast<std::uint8_t>(request.serve());
+    CHECK(context.memory.store(status, answer), "RAM");
     // A chain has at most 4 GiB - 1 bytes.
     return static_cast<std::uint32_t>(request.written() + 1);
 }

@@ -18,11 +18,13 @@ struct BlockContext {
     static constexpr std::uint32_t most_zero_sectors = 1u << 15;     // 16 MiB: it may be written
 
     Disk& disk;
+    const DmaMemory& memory;
     std::string serial;          // up to 20 characters
     bool write_through = false;  // the driver does not flush
 };
 
-// Serves it; blocks while the host works. Returns how many bytes were written to the chain's writable part,
+// Serves it; blocks while the host works. Of its writable part only the ranges are known
+// (Queue::want_ranges()), which lie in RAM. Returns how many bytes were written to the chain's writable part,
 // or zero if the request has no header or no room for a status: the driver broke the protocol.
 std::uint32_t serve_block_request(const BlockContext& context, Chain& chain);
 

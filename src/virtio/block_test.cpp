@@ -212,6 +212,28 @@ TEST_F(BlockTest, Configuration) {
     EXPECT_EQ(transport.read(0x1f8, 8), 0u);
 }
 
+TEST_F(BlockTest, AQueueForEachProcessor) {
+    EXPECT_EQ(block.features() & VirtioBlock::Feature::MultiQueue, 0u);
+    EXPECT_EQ(transport.read(0x122, 2), 1u);
+    EXPECT_EQ((VirtioBlock{disk, memory.device(), lock, "serial", 64}.queue_count()), 8u);
+    VirtioBlock several{disk, memory.device(), lock, "serial", 3};
+    MmioTransport its{several, memory.device(), [this](bool level) { line = level; }, "disk"};
+    EXPECT_NE(several.features() & VirtioBlock::Feature::MultiQueue, 0u);
+    EXPECT_EQ(its.read(0x122, 2), 3u);
+    start_driver(its, VirtioBlock::Feature::Flush | VirtioBlock::Feature::MultiQueue, 8, 2);
+    offer(Out, 3, {{data, 512}});
+    {
+        std::lock_guard held{lock};
+        test::write(its, Reg::QueueNotify, 2);
+    }
+    several.serve();
+    EXPECT_EQ(memory.get<std::uint8_t>(status), Ok);
+    EXPECT_EQ(memory.used_index(), 1);
+    EXPECT_TRUE(line);
+    std::lock_guard held{lock};
+    several.reset();
+}
+
 TEST_F(BlockTest, RequestsWithoutHeaderOrStatusBreakTheDevice) {
     for (bool short_header : {true, false}) {
         memory.set_available_index(0);

@@ -10,6 +10,7 @@ void Chain::clear(std::uint16_t new_head) {
     readable.clear();
     writable.clear();
     writable_ranges.clear();
+    length = 0;
 }
 
 void Chain::tell_written(const DmaMemory& memory) const {
@@ -75,9 +76,9 @@ const char* Queue::enter_indirect(const Descriptor& descriptor, Table& table) co
 const char* Queue::add(const Descriptor& descriptor, Chain& chain) const {
     bool writes = (descriptor.flags & DescriptorFlag::Write) != 0;
     if (descriptor.length == 0) return "a descriptor of no length";
-    if (!writes && !chain.writable.empty()) return "a readable descriptor behind a writable one";
-    if (chain.readable.size() + chain.writable.size() + descriptor.length >
-        std::numeric_limits<std::uint32_t>::max())
+    if (!writes && !chain.writable_ranges.empty()) return "a readable descriptor behind a writable one";
+    chain.length += descriptor.length;
+    if (!ranges_only_ && chain.length > std::numeric_limits<std::uint32_t>::max())
         return "a request of more than 4 GiB";
     GuestPhysical address{descriptor.address};
     if (writes && ranges_only_) {

@@ -38,6 +38,7 @@ struct Chain {
     Buffers readable;
     Buffers writable;                    // without Queue::want_ranges()
     std::vector<Range> writable_ranges;  // as the driver gave them
+    std::uint64_t length = 0;            // of all of it; below 4 GiB without Queue::want_ranges()
 
     void clear(std::uint16_t new_head);
     // For who has written to it, before the driver hears of that.
@@ -65,7 +66,7 @@ public:
 
     explicit Queue(const DmaMemory& memory) : memory_{memory} {}
 
-    // The device writes to no request of this queue, and wants to know only which ranges there are.
+    // The device wants to know only which ranges a request's writable part is made of, which may be anything.
     void want_ranges() { ranges_only_ = true; }
 
     State& state() { return state_; }

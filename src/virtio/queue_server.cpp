@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "virtio/queue_server.hpp"
 
+#include <algorithm>
+
 namespace undercroft {
 
 void QueueServer::start(std::span<Queue> queues, VirtioTransport& transport) {
@@ -37,7 +39,9 @@ bool QueueServer::fetch() {
 
 void QueueServer::fetch_from(unsigned number) {
     Queue& queue = queues_[number];
-    while (count_ < requests_.size()) {
+    std::size_t part = std::max<std::size_t>(requests_.size() / queues_.size(), 1);
+    std::size_t end = std::min(count_ + part, requests_.size());
+    while (count_ < end) {
         Request& request = requests_[count_];
         Queue::Pop popped = queue.pop(request.chain);
         if (popped == Queue::Pop::Chain) {

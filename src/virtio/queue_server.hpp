@@ -55,8 +55,9 @@ public:
     void notify() { ask_(); }
     void reset();
 
-    // The thread's, without the lock, like all that follows. Serves all requests that there are, the first
-    // queues' first. `handle` takes a Request& and returns its fault.
+    // The thread's, without the lock, like all that follows. Serves all requests that there are; of those
+    // that are at hand at once each queue has its part, the first queues' first. `handle` takes a Request&
+    // and returns its fault.
     template <class Handle>
     void serve(Handle handle) {
         while (fetch()) {

@@ -2,6 +2,7 @@
 // Several machines in one process: stock kernels side by side, their consoles, their ends.
 
 #include "guest_process.hpp"
+#include "pattern.hpp"
 #include "settings.hpp"
 
 #include <unistd.h>
@@ -43,6 +44,15 @@ struct Machines : testing::Test {
     }
 };
 
+// Of the first machine, by the figures at the end.
+std::uint64_t shared_bytes(GuestProcess& guests) {
+    std::smatch found;
+    std::string errors = guests.errors();
+    bool there = std::regex_search(errors, found, std::regex{"\"shared_bytes\": ([0-9]+)"});
+    EXPECT_TRUE(there) << errors;
+    return there ? std::stoull(found[1]) : 0;
+}
+
 TEST_F(Machines, TwoKernelsBootSideBySide) {
     NEED_GUEST(Image::Plain);
     std::string other = fs::exists(std::string{GUESTS_CACHE} + "/initramfs-amd64.cpio") ? "amd64" : "cloud";
@@ -77,10 +87,7 @@ TEST_F(Machines, IdleOnesShareMemory) {
     for (const char* name : {"one     | ", "another | "})
         EXPECT_NE(guests.output().find(std::string{name} + "undercroft: idle ends"), std::string::npos);
     // Most of what an idle guest has touched, some 60 MiB, is alike in both.
-    std::smatch shared;
-    std::string errors = guests.errors();
-    ASSERT_TRUE(std::regex_search(errors, shared, std::regex{"\"shared_bytes\": ([0-9]+)"})) << errors;
-    EXPECT_GT(std::stoull(shared[1]), std::uint64_t{20} << 20) << errors;
+    EXPECT_GT(shared_bytes(guests), std::uint64_t{20} << 20);
 }
 
 // 192 MiB on 48: what a guest writes comes back from the swap file.
@@ -106,6 +113,22 @@ TEST_F(Machines, OneRebootsWhileAnotherRuns) {
     EXPECT_TRUE(guests.wait_for("sum=42", patience(60))) << CONSOLE(guests);
     guests.terminate();
     EXPECT_EQ(guests.wait_for_exit(patience(10)), std::nullopt) << "killed by the signal";
+}
+
+// Each reads all of it twice, and finds what is there.
+TEST_F(Machines, ReadOneImage) {
+    NEED_GUEST(Image::Plain);
+    std::string image = (folder / "image").string();
+    std::ofstream{image, std::ios::binary} << pattern(32 << 20);
+    std::string disk = "disks = ['image,overlay=discard']";
+    GuestProcess guests{{"run", machine("one", "image", disk), machine("two", "image", disk), "--json"}};
+    EXPECT_EQ(guests.wait_for_exit(patience(100)), 0) << CONSOLE(guests);
+    for (const char* name : {"one", "two"}) {
+        std::string line = std::string{name} + " *\\| IMAGE d143401aad40788f254ecc5a585f4376";
+        EXPECT_TRUE(std::regex_search(guests.output(), std::regex{line})) << name << CONSOLE(guests);
+    }
+    EXPECT_EQ(guests.output().find(" FAIL"), std::string::npos) << CONSOLE(guests);
+    EXPECT_GT(shared_bytes(guests), std::uint64_t{20} << 20);
 }
 
 }  // namespace
