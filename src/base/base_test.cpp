@@ -3,6 +3,7 @@
 #include "base/clock.hpp"
 #include "base/fd.hpp"
 #include "base/log.hpp"
+#include "base/polling.hpp"
 #include "base/result.hpp"
 
 #include <gtest/gtest.h>
@@ -34,6 +35,36 @@ TEST(File, MissingFileNamesItselfAndTheReason) {
     auto folder = read_file("/");
     ASSERT_FALSE(folder);
     EXPECT_EQ(folder.error().message, "'/': not a regular file");
+}
+
+// How often somebody looked who waits for what comes with the look of this number, by a clock that each look
+// at it advances by one.
+unsigned looks(Polling& polling, unsigned comes, std::uint64_t until = 1000) {
+    unsigned looked = 0;
+    std::uint64_t time = 0;
+    bool came = polling.wait([&] { return ++looked == comes; }, until, [&] { return time++; });
+    EXPECT_EQ(came, looked == comes);
+    return looked;
+}
+
+TEST(Polling, LooksUntilItHasComeOrItsTimeIsOver) {
+    Polling polling{10};
+    EXPECT_EQ(looks(polling, 1), 1u);
+    EXPECT_EQ(looks(polling, 5), 5u);
+    EXPECT_EQ(looks(polling, 0), 11u);
+    Polling other{10};
+    EXPECT_EQ(looks(other, 0, 3), 4u);
+}
+
+TEST(Polling, LeavesOutMoreAndMoreAfterThoseInVain) {
+    Polling polling{10};
+    for (unsigned left_out : {1u, 3u, 7u, 15u, 31u, 63u, 63u}) {
+        EXPECT_EQ(looks(polling, 0), 11u);
+        for (unsigned n = 0; n < left_out; ++n) EXPECT_EQ(looks(polling, 0), 1u);
+    }
+    EXPECT_EQ(looks(polling, 2), 2u);
+    EXPECT_EQ(looks(polling, 0), 11u) << "one that was worth it counts for all";
+    EXPECT_EQ(looks(polling, 0), 1u);
 }
 
 TEST(Clock, FakeClockAdvancesByHand) {

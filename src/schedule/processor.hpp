@@ -3,6 +3,7 @@
 
 #pragma once
 
+#include "base/polling.hpp"
 #include "schedule/task.hpp"
 
 #include <atomic>
@@ -32,7 +33,10 @@ private:
     bool waits_ = false;    // for the host, in the middle of its turn
     Time sleeps_until_ = never;
 
-    std::atomic<std::uint32_t> woken_{0};
+    enum Sleep : std::uint32_t { Awake, Asleep, Woken };  // Asleep: who wakes it has to tell the host
+
+    Polling polling_;
+    std::atomic<std::uint32_t> sleep_{Awake};
     std::thread thread_;
 };
 

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // IoThread: a thread that does a device's work when it is asked to, so that no vCPU waits for the host.
+// Before it sleeps it looks for a while whether it is asked again.
 
 #pragma once
 
 #include "base/log.hpp"
+#include "base/polling.hpp"
 
+#include <atomic>
 #include <condition_variable>
 #include <functional>
 #include <mutex>
@@ -29,10 +32,11 @@ private:
 
     std::function<void()> work_;
     std::string_view log_subject_ = LogSubject::current();
-    std::mutex mutex_;  // of the two below; nothing else is taken with it
+    Polling polling_;   // of the thread
+    std::mutex mutex_;  // written with it are the two below; nothing else is taken with it
     std::condition_variable asked_changed_;
-    bool asked_ = false;
-    bool ending_ = false;
+    std::atomic<bool> asked_ = false;
+    std::atomic<bool> ending_ = false;
     std::thread thread_;
 };
 
