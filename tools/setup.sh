@@ -128,7 +128,7 @@ need_kernel() {
     [[ -s $CACHE/$1/vmlinuz ]] || step "fetching Debian's $1 kernel" "$ROOT/tools/fetch" kernel "$1"
 }
 
-# need_initramfs FLAVOUR [--tests | --stress | --bench | --iperf]: prints the path of an up-to-date image.
+# need_initramfs FLAVOUR [--tests | --stress | --bench | --iperf | --fio]: prints the path of an up-to-date image.
 need_initramfs() {
     local image=$CACHE/initramfs-$1${2:+-${2#--}}.cpio
     need_kernel "$1"
@@ -137,6 +137,9 @@ need_initramfs() {
     fi
     if [[ ${2-} == --iperf && ! -x $CACHE/iperf/usr/bin/iperf3 ]]; then
         step "fetching iperf3" "$ROOT/tools/fetch" iperf
+    fi
+    if [[ ${2-} == --fio && ! -x $CACHE/fio/usr/bin/fio ]]; then
+        step "fetching fio" "$ROOT/tools/fetch" fio
     fi
     [[ -x $CACHE/busybox/bin/busybox ]] || step "fetching busybox" "$ROOT/tools/fetch" busybox
     step "making the $1 initramfs" "$ROOT/tools/make-initramfs" "$1" "$image" "${@:2}"
