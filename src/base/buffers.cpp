@@ -62,13 +62,4 @@ void Buffers::drop_front(std::size_t most) {
     consume(most, [](const std::byte*, std::size_t, std::size_t) {});
 }
 
-std::byte* Buffers::take_last() {
-    CHECK(size_ > 0);
-    iovec& last = pieces_.back();
-    std::byte* byte = static_cast<std::byte*>(last.iov_base) + --last.iov_len;
-    if (last.iov_len == 0) pieces_.pop_back();
-    --size_;
-    return byte;
-}
-
 }  // namespace undercroft

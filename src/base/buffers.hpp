@@ -32,8 +32,6 @@ public:
     // The front's pieces, of `most` bytes or as many as there are, go to the end of `to`.
     std::size_t move_front(std::size_t most, Buffers& to);
     void drop_front(std::size_t most);
-    // Where the last byte lies, which is gone from here. Not if empty.
-    std::byte* take_last();
 
 private:
     template <class Copy>

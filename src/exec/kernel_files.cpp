@@ -37,6 +37,16 @@ std::vector<std::string_view> words_of(std::string_view line) {
     return words;
 }
 
+// As much of a kernel as tells its release; less if it cannot be read, which whoever loads it will say.
+std::vector<std::byte> beginning_of(OpenFile& kernel) {
+    constexpr std::size_t enough = 128u << 10;
+    kernel.size = std::min(kernel.size, enough);
+    std::vector<std::byte> bytes(kernel.size);
+    auto done = kernel.read(bytes.data());
+    bytes.resize(done ? *done : 0);
+    return bytes;
+}
+
 bool is_readable(const fs::path& path) { return ::access(path.c_str(), R_OK) == 0; }
 
 // What ./run keeps beside the build that this program is of; then the host's own.
@@ -114,12 +124,12 @@ Result<KernelFiles> find_kernel(const std::string& kernel, const std::string& mo
                 "in /boot cannot be read)"};
         files.kernel = *found;
     }
-    auto image = read_file(files.kernel);
+    auto image = OpenFile::open(files.kernel);
     if (!image) return Error{"kernel " + image.error().message};
     std::vector<fs::path> folders;
     if (!modules.empty()) {
         folders.emplace_back(modules);
-    } else if (std::string release = kernel_release(*image); !release.empty()) {
+    } else if (std::string release = kernel_release(beginning_of(*image)); !release.empty()) {
         folders = usual_module_folders(files.kernel, release);
     }
     for (const fs::path& folder : folders) {

@@ -2,7 +2,6 @@
 #include "exec/ports.hpp"
 
 #include <poll.h>
-#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,16 +13,10 @@
 namespace undercroft {
 namespace {
 
-Result<Fd> make_event() {
-    Fd event{::eventfd(0, EFD_CLOEXEC)};
-    if (!event) return host_error();
-    return event;
-}
-
 // Until the descriptor is ready. False: `stop` came first.
-bool wait_for(int fd, short events, int stop) {
+bool wait_for(int fd, short events, const Doorbell& stop) {
     std::array waits{pollfd{.fd = fd, .events = events, .revents = 0},
-                     pollfd{.fd = stop, .events = POLLIN, .revents = 0}};
+                     pollfd{.fd = stop.fd(), .events = POLLIN, .revents = 0}};
     while (::poll(waits.data(), waits.size(), -1) < 0) {
         if (errno != EINTR) return false;
     }
@@ -42,12 +35,12 @@ std::size_t safe_to_write(int fd) {
 }  // namespace
 
 Result<std::unique_ptr<InputPort>> InputPort::open(int fd) {
-    auto stop = make_event();
+    auto stop = Doorbell::create();
     if (!stop) return stop.error();
     return std::unique_ptr<InputPort>{new InputPort{fd, *std::move(stop)}};
 }
 
-InputPort::InputPort(int fd, Fd stop) : fd_{fd}, stop_{std::move(stop)}, thread_{[this] { run(); }} {}
+InputPort::InputPort(int fd, Doorbell stop) : fd_{fd}, stop_{std::move(stop)}, thread_{[this] { run(); }} {}
 
 InputPort::~InputPort() {
     {
@@ -55,49 +48,46 @@ InputPort::~InputPort() {
         stopping_ = true;
     }
     drained_.notify_one();
-    eventfd_write(stop_.get(), 1);
+    stop_.ring();
     thread_.join();
 }
 
 void InputPort::run() {
     std::vector<std::byte> next(32 * 1024);
     for (bool open = true; open;) {
-        if (!wait_for(fd_, POLLIN, stop_.get())) return;
+        if (!wait_for(fd_, POLLIN, stop_)) return;
         ssize_t count = ::read(fd_, next.data(), next.size());
         if (count < 0 && is_worth_trying_again()) continue;
         open = count > 0;
         std::unique_lock lock{mutex_};
-        bytes_.assign(next.begin(), next.begin() + std::max<ssize_t>(count, 0));
-        used_ = 0;
+        waiting_.put(std::span{next}.first(static_cast<std::size_t>(std::max<ssize_t>(count, 0))));
         at_end_ = !open;
         wake_();
-        drained_.wait(lock, [this] { return used_ == bytes_.size() || stopping_; });
+        drained_.wait(lock, [this] { return waiting_.is_empty() || stopping_; });
         if (stopping_) return;
     }
 }
 
 ConsolePort::Input InputPort::input() {
     std::lock_guard lock{mutex_};
-    if (used_ < bytes_.size()) return Input::Bytes;
+    if (!waiting_.is_empty()) return Input::Bytes;
     return at_end_ ? Input::End : Input::Nothing;
 }
 
 std::size_t InputPort::read(std::span<std::byte> room) {
     std::lock_guard lock{mutex_};
-    std::size_t count = std::min(room.size(), bytes_.size() - used_);
-    std::copy_n(bytes_.begin() + static_cast<std::ptrdiff_t>(used_), count, room.begin());
-    used_ += count;
-    if (used_ == bytes_.size()) drained_.notify_one();
+    std::size_t count = waiting_.take(room);
+    if (waiting_.is_empty()) drained_.notify_one();
     return count;
 }
 
 Result<std::unique_ptr<OutputPort>> OutputPort::open(int fd) {
-    auto stop = make_event();
+    auto stop = Doorbell::create();
     if (!stop) return stop.error();
     return std::unique_ptr<OutputPort>{new OutputPort{fd, *std::move(stop)}};
 }
 
-OutputPort::OutputPort(int fd, Fd stop)
+OutputPort::OutputPort(int fd, Doorbell stop)
     : fd_{fd}, stop_{std::move(stop)}, at_once_{safe_to_write(fd)}, thread_{[this] { run(); }} {}
 
 OutputPort::~OutputPort() {
@@ -106,7 +96,7 @@ OutputPort::~OutputPort() {
         stopping_ = true;
     }
     changed_.notify_all();
-    eventfd_write(stop_.get(), 1);
+    stop_.ring();
     thread_.join();
 }
 
@@ -136,7 +126,7 @@ void OutputPort::run() {
 // Somebody else may have made the descriptor one that does not block.
 bool OutputPort::write_out(std::span<const std::byte> bytes) const {
     while (!bytes.empty()) {
-        if (!wait_for(fd_, POLLOUT, stop_.get())) return false;
+        if (!wait_for(fd_, POLLOUT, stop_)) return false;
         ssize_t count = ::write(fd_, bytes.data(), std::min(bytes.size(), at_once_));
         if (count < 0 && is_worth_trying_again()) continue;
         if (count < 0) return false;

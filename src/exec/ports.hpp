@@ -6,8 +6,8 @@
 
 #pragma once
 
-#include "base/fd.hpp"
 #include "base/result.hpp"
+#include "machine/event_loop.hpp"
 #include "virtio/console_port.hpp"
 
 #include <chrono>
@@ -31,14 +31,13 @@ public:
     void write(std::span<const std::byte>) override {}  // nobody is there
 
 private:
-    InputPort(int fd, Fd stop);
+    InputPort(int fd, Doorbell stop);
     void run();
 
     int fd_;
-    Fd stop_;  // an eventfd
+    Doorbell stop_;
     std::condition_variable drained_;
-    std::vector<std::byte> bytes_;
-    std::size_t used_ = 0;
+    WaitingInput waiting_;
     bool at_end_ = false;
     bool stopping_ = false;
     std::thread thread_;
@@ -63,12 +62,12 @@ public:
 private:
     static constexpr std::size_t most_waiting = 256 * 1024;
 
-    OutputPort(int fd, Fd stop);
+    OutputPort(int fd, Doorbell stop);
     void run();
     bool write_out(std::span<const std::byte> bytes) const;
 
     int fd_;
-    Fd stop_;
+    Doorbell stop_;
     std::size_t at_once_;  // bytes
     std::condition_variable changed_;
     std::vector<std::byte> waiting_;

@@ -3,7 +3,6 @@
 
 #include <poll.h>
 
-#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -46,7 +45,7 @@ void Channel::run() {
         {
             std::lock_guard lock{mutex_};
             ending = ending_;
-            if (given_ == to_guest_.size()) waits[2].fd = backend_->input();
+            if (to_guest_.is_empty()) waits[2].fd = backend_->input();
             if (!from_guest_.empty()) waits[3].fd = backend_->output();
         }
         if (ending) {
@@ -72,8 +71,7 @@ void Channel::take_input() {
         return set_present(false);
     }
     std::lock_guard lock{mutex_};
-    to_guest_.assign(bytes_.begin(), bytes_.begin() + static_cast<std::ptrdiff_t>(count));
-    given_ = 0;
+    to_guest_.put(std::span{bytes_}.first(count));
     wake_();
 }
 
@@ -102,15 +100,13 @@ void Channel::set_present(bool present) {
 
 ConsolePort::Input Channel::input() {
     std::lock_guard lock{mutex_};
-    return given_ < to_guest_.size() ? Input::Bytes : Input::Nothing;
+    return to_guest_.is_empty() ? Input::Nothing : Input::Bytes;
 }
 
 std::size_t Channel::read(std::span<std::byte> room) {
     std::lock_guard lock{mutex_};
-    std::size_t count = std::min(room.size(), to_guest_.size() - given_);
-    std::copy_n(to_guest_.begin() + static_cast<std::ptrdiff_t>(given_), count, room.begin());
-    given_ += count;
-    if (given_ == to_guest_.size()) bell_.ring();
+    std::size_t count = to_guest_.take(room);
+    if (to_guest_.is_empty()) bell_.ring();
     return count;
 }
 

@@ -48,8 +48,7 @@ private:
     std::vector<std::byte> bytes_;             // of the thread
 
     // Under the lock:
-    std::vector<std::byte> to_guest_;
-    std::size_t given_ = 0;  // of that
+    WaitingInput to_guest_;
     std::vector<std::byte> from_guest_;
     bool present_;  // there is somebody at the other end
     bool ending_ = false;

@@ -181,9 +181,13 @@ std::uint32_t FramePool::sharers(MachineFrame frame) const noexcept {
     return link(static_cast<std::uint64_t>(frame));
 }
 
-FramePool::~FramePool() {
-    images_.reset();  // which gives its frames back
+bool FramePool::leave_if_alone(MachineFrame frame) noexcept {
+    if (sharers(frame) != 1) return false;
+    leave(frame);
+    return true;
 }
+
+FramePool::~FramePool() = default;
 
 void FramePool::set_limit(std::uint64_t frames, std::unique_ptr<SwapFile> swap) {
     limit_ = frames;

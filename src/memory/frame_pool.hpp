@@ -84,6 +84,8 @@ public:
     void join(MachineFrame frame) noexcept;
     void leave(MachineFrame frame) noexcept;
     std::uint32_t sharers(MachineFrame frame) const noexcept;
+    // Of a sharer who lets nobody join meanwhile: leaves, unless others still show it.
+    bool leave_if_alone(MachineFrame frame) noexcept;
 
     CompressedStore& compressed() const noexcept { return *compressed_; }
     ImagePages& images() const noexcept { return *images_; }

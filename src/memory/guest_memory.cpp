@@ -48,13 +48,6 @@ void for_each_piece(GuestPhysical start, std::uint64_t size, Piece piece) {
     }
 }
 
-bool all_ram(const GuestMemory& memory, GuestPhysical start, std::uint64_t size) {
-    bool all = true;
-    for_each_piece(start, size,
-                   [&](GuestPhysical at, std::uint64_t, std::uint64_t) { all &= memory.is_ram(at); });
-    return all;
-}
-
 }  // namespace
 
 Result<std::unique_ptr<GuestMemory>> GuestMemory::create(std::vector<MemoryRegion> regions,
@@ -103,8 +96,20 @@ void GuestMemory::give_frames_back() {
     pool_->release_promise(promised_);
 }
 
+bool GuestMemory::is_ram(GuestPhysical address, std::uint64_t length) const noexcept {
+    for (const MemoryRegion& region : regions_) {
+        if (length == 0) return true;
+        std::uint64_t before = address - region.start;
+        if (before >= region.size) continue;
+        std::uint64_t here = std::min(length, region.size - before);
+        address = address + here;
+        length -= here;
+    }
+    return length == 0;
+}
+
 bool GuestMemory::read(GuestPhysical from, std::span<std::byte> to) const {
-    if (!all_ram(*this, from, to.size())) return false;
+    if (!is_ram(from, to.size())) return false;
     for_each_piece(from, to.size(), [&](GuestPhysical at, std::uint64_t done, std::uint64_t now) {
         std::memcpy(to.data() + done, readable(at), now);
     });
@@ -112,7 +117,7 @@ bool GuestMemory::read(GuestPhysical from, std::span<std::byte> to) const {
 }
 
 bool GuestMemory::write(GuestPhysical to, std::span<const std::byte> from) {
-    if (!all_ram(*this, to, from.size())) return false;
+    if (!is_ram(to, from.size())) return false;
     for_each_piece(to, from.size(), [&](GuestPhysical at, std::uint64_t done, std::uint64_t now) {
         std::memcpy(writable(at), from.data() + done, now);
     });
@@ -121,7 +126,7 @@ bool GuestMemory::write(GuestPhysical to, std::span<const std::byte> from) {
 
 bool GuestMemory::take(GuestPhysical to, std::span<std::byte> from) {
     constexpr std::uint64_t worth_it = std::uint64_t{1} << 20;
-    if (from.size() < worth_it || !all_ram(*this, to, from.size())) return write(to, from);
+    if (from.size() < worth_it || !is_ram(to, from.size())) return write(to, from);
     std::uint64_t head = (page_size - to.page_offset()) % page_size;
     std::uint64_t whole = (from.size() - head) / page_size * page_size;
     if (!take_whole_pages((to + head).page(), from.subspan(head, whole))) return write(to, from);

@@ -108,6 +108,8 @@ public:
         return false;
     }
 
+    bool is_ram(GuestPhysical address, std::uint64_t length) const noexcept;
+
     // Copies across pages. False, and nothing done, unless all of it is RAM. For loaders, devices and tests:
     // does not know of translated code (see mmu/code_pages.hpp).
     bool read(GuestPhysical from, std::span<std::byte> to) const;

@@ -5,10 +5,6 @@
 
 namespace undercroft {
 
-ImagePages::~ImagePages() {
-    for (const auto& [page, frame] : frames_) pool_.leave(frame);
-}
-
 std::optional<MachineFrame> ImagePages::find(const ImagePage& page) {
     std::lock_guard lock{mutex_};
     auto found = frames_.find(page);
@@ -30,11 +26,7 @@ MachineFrame ImagePages::add(const ImagePage& page, MachineFrame frame) {
 
 void ImagePages::drop_unused() {
     std::lock_guard lock{mutex_};
-    std::erase_if(frames_, [this](const auto& entry) {
-        if (pool_.sharers(entry.second) != 1) return false;
-        pool_.leave(entry.second);
-        return true;
-    });
+    std::erase_if(frames_, [this](const auto& entry) { return pool_.leave_if_alone(entry.second); });
 }
 
 std::size_t ImagePages::count() const {

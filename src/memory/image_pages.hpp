@@ -31,11 +31,10 @@ struct ImagePage {
 // Thread-safe.
 class ImagePages {
 public:
-    // The pool outlives it.
+    // Of the pool, with which it ends, and all frames.
     explicit ImagePages(FramePool& pool) : pool_{pool} {}
     ImagePages(const ImagePages&) = delete;
     ImagePages& operator=(const ImagePages&) = delete;
-    ~ImagePages();
 
     // Before machines run. At first they are not shared; somebody has to call drop_unused() if they are.
     void enable() { enabled_ = true; }

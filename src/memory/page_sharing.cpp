@@ -206,11 +206,7 @@ bool PageSharing::compress(GuestMemory& memory, const Candidate& candidate) {
 
 void PageSharing::drop_unused_frames() {
     pool_->images().drop_unused();
-    std::erase_if(frames_, [this](const auto& entry) {
-        if (pool_->sharers(entry.second) != 1) return false;
-        pool_->leave(entry.second);
-        return true;
-    });
+    std::erase_if(frames_, [this](const auto& entry) { return pool_->leave_if_alone(entry.second); });
 }
 
 }  // namespace undercroft

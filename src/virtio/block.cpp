@@ -80,7 +80,8 @@ void VirtioBlock::serve() {
 const char* VirtioBlock::serve(QueueServer::Request& request) {
     if (request.chain.length > UINT32_MAX) return "a request of more than 4 GiB";
     for (const Chain::Range& range : request.chain.writable_ranges)
-        if (!memory_.is_ram(range.address, range.length)) return "a descriptor's bytes are not in memory";
+        if (!memory_.guest().is_ram(range.address, range.length))
+            return "a descriptor's bytes are not in memory";
     request.written = serve_block_request(context_, request.chain);
     if (request.written >= 4096) tell_origin(request.chain);
     return request.written != 0 ? nullptr : "a block request without header or status";

@@ -2,7 +2,6 @@
 #include "virtio/block_request.hpp"
 
 #include "base/check.hpp"
-#include "memory/image_pages.hpp"
 #include "virtio/image_read.hpp"
 
 #include <algorithm>
@@ -78,20 +77,10 @@ private:
         std::uint64_t size = 0;
         for (const Chain::Range& range : chain_.writable_ranges) size += range.length;
         if (!fits(disk_, header_.sector, size)) return Status::IOERR;
-        DiskStatus status = DiskStatus::Ok;
-        if (context_.memory.guest().pool().images().is_enabled()) {
-            status = read_sharing_pages(disk_, context_.memory, offset(), chain_.writable_ranges);
-        } else {
-            find_writable();
-            status = disk_.read(offset(), chain_.writable.pieces());
-        }
+        DiskStatus status =
+            read_sharing_pages(disk_, context_.memory, offset(), chain_.writable_ranges, chain_.writable);
         if (status == DiskStatus::Ok) written_ = size;
         return status_of(status);
-    }
-
-    void find_writable() {
-        for (const Chain::Range& range : chain_.writable_ranges)
-            CHECK(context_.memory.find(range.address, range.length, Access::Write, chain_.writable), "RAM");
     }
 
     Status write() {
@@ -109,7 +98,8 @@ private:
     Status get_id() {
         std::array<char, id_length> id{};
         std::copy_n(context_.serial.begin(), std::min(context_.serial.size(), id.size()), id.begin());
-        find_writable();
+        for (const Chain::Range& range : chain_.writable_ranges)
+            CHECK(context_.memory.find(range.address, range.length, Access::Write, chain_.writable), "RAM");
         written_ = chain_.writable.fill_front(std::as_bytes(std::span{id}));
         return Status::OK;
     }

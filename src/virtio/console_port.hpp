@@ -3,6 +3,7 @@
 
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -10,6 +11,7 @@
 #include <span>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 namespace undercroft {
 
@@ -36,6 +38,26 @@ public:
     // `wake` is called, by any thread, when input() or output() has become another one; and what was given
     // before is called no more.
     virtual void on_change(std::function<void()> wake) = 0;
+};
+
+// What waits on a port for the guest to read it.
+class WaitingInput {
+public:
+    bool is_empty() const { return given_ == bytes_.size(); }
+    void put(std::span<const std::byte> bytes) {  // when there is nothing
+        bytes_.assign(bytes.begin(), bytes.end());
+        given_ = 0;
+    }
+    std::size_t take(std::span<std::byte> room) {
+        std::size_t count = std::min(room.size(), bytes_.size() - given_);
+        std::copy_n(bytes_.begin() + static_cast<std::ptrdiff_t>(given_), count, room.begin());
+        given_ += count;
+        return count;
+    }
+
+private:
+    std::vector<std::byte> bytes_;
+    std::size_t given_ = 0;
 };
 
 // For those that other threads fill and empty.

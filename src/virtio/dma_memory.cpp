@@ -19,14 +19,4 @@ bool DmaMemory::find(GuestPhysical address, std::uint64_t length, Access access,
     return true;
 }
 
-bool DmaMemory::is_ram(GuestPhysical address, std::uint64_t length) const {
-    while (length > 0) {
-        if (!memory_.is_ram(address)) return false;
-        std::uint64_t now = std::min(length, page_size - address.page_offset());
-        address = address + now;
-        length -= now;
-    }
-    return true;
-}
-
 }  // namespace undercroft

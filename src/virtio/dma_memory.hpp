@@ -56,7 +56,6 @@ public:
     void wrote(GuestPhysical address, std::uint64_t length) const {
         if (wrote_) wrote_(address, length);
     }
-    bool is_ram(GuestPhysical address, std::uint64_t length) const;
     GuestMemory& guest() const { return memory_; }
     // Pages that lie in the range as a whole, and RAM, now hold what a disk holds.
     void came_from_disk(GuestPhysical address, std::uint64_t length) const {

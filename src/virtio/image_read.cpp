@@ -16,8 +16,13 @@ static_assert(Disk::origin_size == page_size);
 
 class ImageRead {
 public:
-    ImageRead(Disk& disk, const DmaMemory& memory, std::uint64_t offset)
-        : disk_{disk}, memory_{memory}, pool_{memory.guest().pool()}, offset_{offset} {}
+    ImageRead(Disk& disk, const DmaMemory& memory, std::uint64_t offset, Buffers& room)
+        : disk_{disk},
+          memory_{memory},
+          pool_{memory.guest().pool()},
+          sharing_{pool_.images().is_enabled()},
+          offset_{offset},
+          run_{room} {}
     ~ImageRead() {
         while (unused_.count > 0) pool_.give_back(unused_.frames[--unused_.count]);
     }
@@ -56,7 +61,8 @@ private:
     };
 
     std::optional<ImagePage> image_page(GuestPhysical address, std::uint64_t length) {
-        if (length != page_size || offset_ % page_size != 0 || !memory_.guest().may_show(address.page()))
+        if (!sharing_ || length != page_size || offset_ % page_size != 0 ||
+            !memory_.guest().may_show(address.page()))
             return std::nullopt;
         auto origin = disk_.origin(offset_);
         if (!origin) return std::nullopt;
@@ -106,10 +112,11 @@ private:
     Disk& disk_;
     const DmaMemory& memory_;
     FramePool& pool_;
+    bool sharing_;          // images' pages
     std::uint64_t offset_;  // on the disk, of what comes next
     FrameBatch unused_;
     // Neighbours on the disk, to be read at once.
-    Buffers run_;
+    Buffers& run_;
     std::uint64_t run_offset_ = 0;
     std::vector<Filled> filled_;  // frames among them
     DiskStatus status_ = DiskStatus::Ok;
@@ -118,8 +125,8 @@ private:
 }  // namespace
 
 DiskStatus read_sharing_pages(Disk& disk, const DmaMemory& memory, std::uint64_t offset,
-                              std::span<const Chain::Range> ranges) {
-    ImageRead image_read{disk, memory, offset};
+                              std::span<const Chain::Range> ranges, Buffers& room) {
+    ImageRead image_read{disk, memory, offset, room};
     for (const Chain::Range& range : ranges) {
         if (auto status = image_read.read(range); status != DiskStatus::Ok) return status;
     }

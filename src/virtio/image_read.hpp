@@ -14,8 +14,9 @@
 
 namespace undercroft {
 
-// The ranges lie in RAM; their sum, from `offset` on, on the disk. Status as of Disk::read().
+// The ranges lie in RAM; their sum, from `offset` on, on the disk. `room`: an empty one, for what is read at
+// once, so that it need not be allocated. Status as of Disk::read().
 DiskStatus read_sharing_pages(Disk& disk, const DmaMemory& memory, std::uint64_t offset,
-                              std::span<const Chain::Range> ranges);
+                              std::span<const Chain::Range> ranges, Buffers& room);
 
 }  // namespace undercroft

@@ -58,7 +58,8 @@ struct ImageReadTest : testing::Test {
         ImageDisk disk;
 
         DiskStatus read(std::uint64_t offset, std::vector<Chain::Range> ranges) {
-            return read_sharing_pages(disk, dma, offset, ranges);
+            Buffers room;
+            return read_sharing_pages(disk, dma, offset, ranges, room);
         }
         std::string letters(std::uint64_t address, std::uint64_t pages) const {
             std::string all;
@@ -76,6 +77,7 @@ struct ImageReadTest : testing::Test {
     };
 
     std::shared_ptr<FramePool> pool = *FramePool::create(1 << 20);
+    ImageReadTest() { pool->images().enable(); }
     Machine one{pool};
     Machine two{pool};
 };

@@ -14,12 +14,10 @@
 
 #include <poll.h>
 
-#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <mutex>
 #include <span>
-#include <string>
 #include <vector>
 
 namespace undercroft {

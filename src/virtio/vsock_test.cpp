@@ -46,6 +46,14 @@ struct VirtioVsockTest : testing::Test {
         while (device->serve()) {
         }
     }
+    // Somebody on the host wants to talk to the guest.
+    Fd call() {
+        Fd caller = *connect_to_socket(path);
+        EXPECT_EQ(send(caller.get(), "CONNECT 9\n", 10, 0), 10);
+        poll_once();
+        poll_once();
+        return caller;
+    }
     bool needs_reset() {
         return (read(transport, Reg::Status) & MmioTransport::Status::DEVICE_NEEDS_RESET) != 0;
     }
@@ -59,10 +67,7 @@ TEST_F(VirtioVsockTest, Configuration) {
 
 TEST_F(VirtioVsockTest, PacketsGoToTheGuestWhenItHasRoom) {
     start_driver(transport, 0, 8, receive);
-    Fd caller = *connect_to_socket(path);
-    ASSERT_EQ(send(caller.get(), "CONNECT 9\n", 10, 0), 10);
-    poll_once();
-    poll_once();
+    Fd caller = call();
     EXPECT_EQ(memory.used_index(), 0);
     // Two buffers of two pieces each, of which one is needed: the other stays.
     memory.offer(0, {{buffer, header_size, flag::write}, {buffer + 0x1000, 64, flag::write}});
@@ -98,10 +103,7 @@ TEST_F(VirtioVsockTest, APacketWithoutItsHeaderBreaksTheDevice) {
 
 TEST_F(VirtioVsockTest, ABufferWithoutRoomBreaksTheDevice) {
     start_driver(transport, 0, 8, receive);
-    Fd caller = *connect_to_socket(path);
-    ASSERT_EQ(send(caller.get(), "CONNECT 9\n", 10, 0), 10);
-    poll_once();
-    poll_once();
+    Fd caller = call();
     memory.offer(0, {{buffer, header_size, flag::write}});
     notify_and_serve(receive);
     EXPECT_TRUE(needs_reset());

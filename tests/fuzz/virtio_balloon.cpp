@@ -3,8 +3,6 @@
 #include "virtio/balloon.hpp"
 #include "virtio_guest.hpp"
 
-#include "base/log.hpp"
-
 #include <algorithm>
 
 using namespace undercroft;
@@ -45,8 +43,5 @@ private:
 }  // namespace
 
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    set_log_level(LogLevel::Error);
-    fuzz::Input input{data, size};
-    Guest{}.run(input);
-    return 0;
+    return fuzz::run_guest<Guest>(data, size);
 }

@@ -4,8 +4,6 @@
 #include "virtio/block.hpp"
 #include "virtio_guest.hpp"
 
-#include "base/log.hpp"
-
 #include <cstring>
 #include <string>
 #include <vector>
@@ -93,8 +91,5 @@ private:
 }  // namespace
 
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    set_log_level(LogLevel::Error);
-    fuzz::Input input{data, size};
-    Guest{input}.run(input);
-    return 0;
+    return fuzz::run_guest<Guest>(data, size);
 }

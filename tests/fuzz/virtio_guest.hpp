@@ -12,11 +12,13 @@
 #include "virtio/mmio.hpp"
 
 #include "base/check.hpp"
+#include "base/log.hpp"
 
 #include <algorithm>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -182,5 +184,17 @@ private:
     unsigned queues_ = 0;
     std::optional<MmioTransport> transport_;
 };
+
+// A target's whole work.
+template <class Guest>
+int run_guest(const std::uint8_t* data, std::size_t size) {
+    set_log_level(LogLevel::Error);
+    Input input{data, size};
+    if constexpr (std::is_constructible_v<Guest, Input&>)
+        Guest{input}.run(input);
+    else
+        Guest{}.run(input);
+    return 0;
+}
 
 }  // namespace undercroft::fuzz

@@ -5,8 +5,6 @@
 #include "virtio/net.hpp"
 #include "virtio_guest.hpp"
 
-#include "base/log.hpp"
-
 #include <string>
 #include <vector>
 
@@ -77,8 +75,5 @@ private:
 }  // namespace
 
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    set_log_level(LogLevel::Error);
-    fuzz::Input input{data, size};
-    Guest{}.run(input);
-    return 0;
+    return fuzz::run_guest<Guest>(data, size);
 }

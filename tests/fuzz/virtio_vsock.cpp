@@ -4,7 +4,6 @@
 #include "virtio/vsock.hpp"
 #include "virtio_guest.hpp"
 
-#include "base/log.hpp"
 #include "base/unix_socket.hpp"
 
 #include <sys/socket.h>
@@ -135,9 +134,6 @@ private:
 }  // namespace
 
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    set_log_level(LogLevel::Error);
-    fuzz::Input input{data, size};
     the_host();
-    Guest{}.run(input);
-    return 0;
+    return fuzz::run_guest<Guest>(data, size);
 }

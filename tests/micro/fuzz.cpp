@@ -6,19 +6,14 @@
 
 #include "runtime/apic.hpp"
 #include "runtime/paging.hpp"
+#include "runtime/random.hpp"
 #include "runtime/run.hpp"
 
 using namespace micro;
 
 namespace {
 
-u64 state = 0x2545f4914f6cdd1d;
-u64 random() {
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return state;
-}
+Random random{0x2545f4914f6cdd1d};
 
 // High enough that sums and multiples of two of them are not canonical.
 constexpr u64 base = 0x412345600000;

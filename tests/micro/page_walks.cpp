@@ -6,6 +6,7 @@
 // Source: Intel SDM vol. 3A sections 4.5 to 4.8. Case by case: paging.cpp.
 
 #include "runtime/paging.hpp"
+#include "runtime/random.hpp"
 #include "runtime/run.hpp"
 
 using namespace micro;
@@ -23,13 +24,8 @@ constexpr unsigned data_pages = 6;
 constexpr u64 large_frame = 0x4000000;  // 2 MiB of RAM beyond the image
 constexpr u64 frame_mask = 0x000ffffffffff000;
 
-u64 state = 0x1234567;
-u64 random() {
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return state >> 11;
-}
+Random numbers{0x1234567};
+u64 random() { return numbers() >> 11; }
 bool one_in(unsigned n) { return random() % n == 0; }
 
 u64* tables[3][2];  // level 3, 2, 1

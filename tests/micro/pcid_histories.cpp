@@ -7,6 +7,7 @@
 // section 4.10.
 
 #include "runtime/paging.hpp"
+#include "runtime/random.hpp"
 #include "runtime/run.hpp"
 
 using namespace micro;
@@ -96,13 +97,8 @@ void look(unsigned page, Tally& tally, u64 step) {
 
 // Edits, flushes of all kinds, switches with bit 63 and without; frames whose code changes.
 void torture(const char* name, unsigned seed) {
-    u64 state = seed * 0x9e3779b97f4a7c15ull;
-    const auto random = [&state](unsigned below) {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        return static_cast<unsigned>(state % below);
-    };
+    Random bits{seed * 0x9e3779b97f4a7c15ull};
+    const auto random = [&bits](unsigned below) { return static_cast<unsigned>(bits() % below); };
     Tally tally{name};
     for (u64 step = 0; step < 3000; ++step) {
         const unsigned page = random(page_count), space = random(space_count);
