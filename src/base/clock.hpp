@@ -13,7 +13,9 @@ namespace undercroft {
 class Clock {
 public:
     virtual ~Clock() = default;
-    virtual std::uint64_t ticks() const = 0;    // the guest's TSC, now; monotonic
+    // The guest's TSC, now. Between two processors of the host it may go back by a microsecond, even where a
+    // lock says which came first (seen on a cloud host: 3000 ticks, once in 200 000).
+    virtual std::uint64_t ticks() const = 0;
     virtual std::uint64_t hz() const = 0;       // ticks per second; constant
     virtual std::uint64_t wall_ns() const = 0;  // nanoseconds since the Unix epoch (CLOCK_REALTIME)
 
@@ -65,6 +67,7 @@ public:
     std::uint64_t hz() const override { return hz_; }
     std::uint64_t wall_ns() const override { return wall_base_ns_ + to_ns(ticks_); }
     void advance(std::uint64_t tick_count) { ticks_ += tick_count; }
+    void fall_behind(std::uint64_t tick_count) { ticks_ -= tick_count; }  // as another processor's may be
     void set_wall_base_ns(std::uint64_t ns) { wall_base_ns_ = ns; }
 
 private:

@@ -138,7 +138,11 @@ private:
         return ApicTimerMode{static_cast<std::uint8_t>(LVT::TimerMode::get(lvt(ApicRegister::LVT_Timer)))};
     }
     std::uint64_t divisor() const { return apic_timer_divisor(state_.divide_configuration); }
-    std::uint64_t elapsed_ns() const { return clock_.to_ns(clock_.ticks() - state_.count_start); }
+    // Since the start of the count: none by a clock that is behind that of who started it.
+    std::uint64_t elapsed_ns() const {
+        std::uint64_t now = clock_.ticks();
+        return now > state_.count_start ? clock_.to_ns(now - state_.count_start) : 0;
+    }
 
     static constexpr unsigned lvt_index(ApicRegister entry) {
         return (static_cast<unsigned>(entry) - static_cast<unsigned>(ApicRegister::LVT_Timer)) / 16;

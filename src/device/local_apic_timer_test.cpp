@@ -66,6 +66,21 @@ TEST_F(LocalApicTimerTest, ZeroStops) {
     EXPECT_FALSE(run());
 }
 
+// Who runs the timer may be on a processor whose clock is behind that of who set it.
+TEST_F(LocalApicTimerTest, AClockThatIsBehindIsNotFarAhead) {
+    advance_ns(1'000'000);
+    for (std::uint64_t mode : {one_shot, periodic}) {
+        write(ApicRegister::LVT_Timer, mode);
+        write(ApicRegister::InitialCount, 62'500);  // a millisecond
+        auto due = apic_.next_deadline_ticks();
+        clock_.fall_behind(3000);
+        EXPECT_FALSE(run());
+        EXPECT_EQ(apic_.next_deadline_ticks(), due);
+        EXPECT_EQ(read(ApicRegister::CurrentCount), 62'500u);
+        EXPECT_TRUE(wait());
+    }
+}
+
 TEST_F(LocalApicTimerTest, PeriodicDoesNotDrift) {
     write(ApicRegister::LVT_Timer, periodic);
     write(ApicRegister::InitialCount, 62'500);  // a millisecond
