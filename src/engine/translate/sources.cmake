@@ -32,7 +32,7 @@ set(TRANSLATE_SOURCES
   translate/decode/decoder.cpp
   translate/decode/flag_effects.cpp
   translate/decode/kind.cpp
-  translate/decode/registers.cpp
+  translate/decode/known_forms.cpp
   translate/engine.cpp
   translate/lower/block.cpp
   translate/lower/branch.cpp
@@ -54,6 +54,7 @@ set(TRANSLATE_TEST_SOURCES
   translate/analyse/idle_test.cpp
   translate/analyse/merge_test.cpp
   translate/decode/code_window_test.cpp
+  translate/decode/decoder_test.cpp
   translate/emit/assembler_test.cpp
   translate/runtime/code_cache_test.cpp
   translate/runtime/string_callback_test.cpp

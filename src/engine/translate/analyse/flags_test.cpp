@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/translate/analyse/flags.hpp"
 
+#include "engine/translate/decode/decoder.hpp"
 #include "x86/registers.hpp"
 
 #include <gtest/gtest.h>
@@ -23,7 +24,7 @@ std::vector<Instruction> decode(std::initializer_list<unsigned> code) {
     while (offset < bytes.size()) {
         Instruction i;
         if (!decoder.decode(std::span{bytes}.subspan(offset), 0x1000 + offset, {}, true, i)) break;
-        offset += i.raw.length;
+        offset += i.length;
         result.push_back(i);
     }
     return result;

@@ -31,7 +31,7 @@ Parts parts_of(ZydisRegister reg) {
 // All that it does is written in its operands and flags.
 bool is_plain(const Instruction& i) {
     if (i.has_prefix(ZYDIS_ATTRIB_HAS_LOCK) || i.on_x87_state) return false;
-    switch (i.raw.mnemonic) {
+    switch (i.mnemonic) {
         case ZYDIS_MNEMONIC_MOV:
         case ZYDIS_MNEMONIC_MOVZX:
         case ZYDIS_MNEMONIC_MOVSX:
@@ -53,8 +53,7 @@ bool is_plain(const Instruction& i) {
         case ZYDIS_MNEMONIC_LFENCE:
         case ZYDIS_MNEMONIC_MFENCE:
         case ZYDIS_MNEMONIC_PAUSE: return true;
-        default:
-            return i.raw.meta.category == ZYDIS_CATEGORY_CMOV || i.raw.meta.category == ZYDIS_CATEGORY_SETCC;
+        default: return i.category == ZYDIS_CATEGORY_CMOV || i.category == ZYDIS_CATEGORY_SETCC;
     }
 }
 
@@ -65,17 +64,16 @@ bool may_take_part(const Instruction& i) {
         case Kind::JumpConditional: return true;
         case Kind::Copy:
         case Kind::BitString: return is_plain(i);
-        case Kind::Helper: return i.raw.mnemonic == ZYDIS_MNEMONIC_PAUSE;
+        case Kind::Helper: return i.mnemonic == ZYDIS_MNEMONIC_PAUSE;
         default: return false;
     }
 }
 
 // Zeroes its register, whatever was in there.
 bool clears(const Instruction& i) {
-    bool may = i.raw.mnemonic == ZYDIS_MNEMONIC_XOR || i.raw.mnemonic == ZYDIS_MNEMONIC_SUB;
+    bool may = i.mnemonic == ZYDIS_MNEMONIC_XOR || i.mnemonic == ZYDIS_MNEMONIC_SUB;
     return may && i.operand[0].type == ZYDIS_OPERAND_TYPE_REGISTER &&
-           i.operand[1].type == ZYDIS_OPERAND_TYPE_REGISTER &&
-           i.operand[0].reg.value == i.operand[1].reg.value;
+           i.operand[1].type == ZYDIS_OPERAND_TYPE_REGISTER && i.operand[0].reg == i.operand[1].reg;
 }
 
 // What the instructions so far have read before they wrote it, and what they have written.
@@ -85,7 +83,7 @@ public:
     bool add(const Instruction& i) {
         if (i.kind == Kind::Nop) return true;
         Parts written = 0;
-        for (unsigned n = 0; n < i.raw.operand_count; ++n) {
+        for (unsigned n = 0; n < i.operand_count; ++n) {
             const auto& operand = i.operand[n];
             bool writes = (operand.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0;
             bool reads = (operand.actions & ZYDIS_OPERAND_ACTION_MASK_READ) != 0;
@@ -94,7 +92,7 @@ public:
                 read(parts_of(operand.mem.base) | parts_of(operand.mem.index));
                 if (writes) return false;
             } else if (operand.type == ZYDIS_OPERAND_TYPE_REGISTER) {
-                Parts parts = parts_of(operand.reg.value);
+                Parts parts = parts_of(operand.reg);
                 if ((reads || may_keep) && !clears(i)) read(parts);
                 if (writes) written |= parts;
             }
@@ -102,7 +100,7 @@ public:
         written_ |= written;
         flags_read_ |= i.flags.read & ~flags_given_;
         flags_given_ |= i.flags.written;
-        if (const auto* flags = i.raw.cpu_flags) {
+        if (const auto* flags = i.cpu_flags) {
             flags_changed_ |= (flags->modified | flags->set_0 | flags->set_1 | flags->undefined) & all_flags;
         }
         return true;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/translate/analyse/idle.hpp"
 
+#include "engine/translate/decode/decoder.hpp"
+
 #include <gtest/gtest.h>
 
 #include <initializer_list>
@@ -17,7 +19,7 @@ bool waits(std::initializer_list<unsigned> code) {
     assumptions.vector_usable = true;
     Decoder decoder;
     std::vector<Instruction> round;
-    for (std::size_t offset = 0; offset < bytes.size(); offset += round.back().raw.length) {
+    for (std::size_t offset = 0; offset < bytes.size(); offset += round.back().length) {
         Instruction i;
         bool decoded =
             decoder.decode(std::span{bytes}.subspan(offset), 0x1000 + offset, assumptions, false, i);

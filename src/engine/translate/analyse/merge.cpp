@@ -41,7 +41,7 @@ std::optional<Use> stack_use(const Instruction& i) {
 std::optional<Use> use_of(const Instruction& i) {
     if (i.kind != Kind::Copy) return stack_use(i);
     const auto* operand = i.memory();
-    if (operand == nullptr || i.raw.address_width != 64) return std::nullopt;
+    if (operand == nullptr || i.address_width != 64) return std::nullopt;
     const auto& m = operand->mem;
     if (m.base == ZYDIS_REGISTER_NONE || m.base == ZYDIS_REGISTER_RIP) return std::nullopt;
     if (m.segment == ZYDIS_REGISTER_FS || m.segment == ZYDIS_REGISTER_GS) return std::nullopt;
@@ -50,13 +50,13 @@ std::optional<Use> use_of(const Instruction& i) {
     if (base < 0 || is_home(base) || is_home(index)) return std::nullopt;
     if (m.index != ZYDIS_REGISTER_NONE && index < 0) return std::nullopt;  // a vector of indices
     // Far displacements would make the sums of 32 bits below wrap, and their group check the wrong range.
-    if (m.disp.value < -far || m.disp.value > far) return std::nullopt;
+    if (m.disp < -far || m.disp > far) return std::nullopt;
     unsigned scale = index < 0 ? 0 : static_cast<unsigned>(std::countr_zero(unsigned{m.scale}));
     bool writes = (operand->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0;
     return Use{base,
                index,
                scale,
-               static_cast<std::int32_t>(m.disp.value),
+               static_cast<std::int32_t>(m.disp),
                operand->size / 8,
                writes ? Access::Write : Access::Read};
 }
@@ -134,11 +134,11 @@ private:
             case Kind::CallDirect: move(rsp_number, value(rsp_number), -8); return;
             case Kind::Pop:
                 move(rsp_number, value(rsp_number), 8);
-                forget(gpr_number(i.operand[0].reg.value));
+                forget(gpr_number(i.operand[0].reg));
                 return;
             case Kind::Return: {
-                bool with_arguments = i.raw.operand_count_visible > 0;
-                std::int64_t arguments = with_arguments ? i.operand[0].imm.value.s & 0xffff : 0;
+                bool with_arguments = i.operand_count_visible > 0;
+                std::int64_t arguments = with_arguments ? i.operand[0].imm & 0xffff : 0;
                 move(rsp_number, value(rsp_number), 8 + arguments);
                 return;
             }
@@ -151,17 +151,11 @@ private:
                 break;
             default: break;
         }
-        for (unsigned n = 0; n < i.raw.operand_count; ++n) {
-            const auto& operand = i.operand[n];
-            if (operand.type != ZYDIS_OPERAND_TYPE_REGISTER) continue;
-            if ((operand.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0)
-                forget(gpr_number(operand.reg.value));
-        }
+        for (unsigned left = i.written; left != 0; left &= left - 1) forget(std::countr_zero(left));
     }
 
-    static bool is_r64(const ZydisDecodedOperand& operand) {
-        return operand.type == ZYDIS_OPERAND_TYPE_REGISTER &&
-               ZydisRegisterGetClass(operand.reg.value) == ZYDIS_REGCLASS_GPR64;
+    static bool is_r64(const Operand& operand) {
+        return operand.type == ZYDIS_OPERAND_TYPE_REGISTER && is_gpr64(operand.reg);
     }
 
     // mov r64, r64; add, sub r64, imm; inc, dec r64; lea r64, [r64 + imm].
@@ -169,28 +163,28 @@ private:
         const auto& to = i.operand[0];
         const auto& by = i.operand[1];
         if (!is_r64(to)) return false;
-        int reg = gpr_number(to.reg.value);
+        int reg = gpr_number(to.reg);
         bool constant = by.type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
-        switch (i.raw.mnemonic) {
+        switch (i.mnemonic) {
             case ZYDIS_MNEMONIC_MOV:
                 if (!is_r64(by)) return false;
-                move(reg, value(gpr_number(by.reg.value)), 0);
+                move(reg, value(gpr_number(by.reg)), 0);
                 return true;
             case ZYDIS_MNEMONIC_LEA: {
                 const auto& m = by.mem;
-                if (i.raw.address_width != 64 || m.index != ZYDIS_REGISTER_NONE ||
+                if (i.address_width != 64 || m.index != ZYDIS_REGISTER_NONE ||
                     m.base == ZYDIS_REGISTER_NONE || m.base == ZYDIS_REGISTER_RIP)
                     return false;
-                move(reg, value(gpr_number(m.base)), m.disp.value);
+                move(reg, value(gpr_number(m.base)), m.disp);
                 return true;
             }
             case ZYDIS_MNEMONIC_INC: move(reg, value(reg), 1); return true;
             case ZYDIS_MNEMONIC_DEC: move(reg, value(reg), -1); return true;
             case ZYDIS_MNEMONIC_ADD:
-                if (constant) move(reg, value(reg), by.imm.value.s);
+                if (constant) move(reg, value(reg), by.imm);
                 return constant;
             case ZYDIS_MNEMONIC_SUB:
-                if (constant) move(reg, value(reg), -by.imm.value.s);
+                if (constant) move(reg, value(reg), -by.imm);
                 return constant;
             default: return false;
         }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/translate/analyse/merge.hpp"
 
+#include "engine/translate/decode/decoder.hpp"
+
 #include <gtest/gtest.h>
 
 #include <initializer_list>
@@ -18,7 +20,7 @@ std::vector<Instruction> decode(std::initializer_list<unsigned> code) {
     while (offset < bytes.size()) {
         Instruction i;
         if (!decoder.decode(std::span{bytes}.subspan(offset), 0x1000 + offset, {}, true, i)) break;
-        offset += i.raw.length;
+        offset += i.length;
         result.push_back(i);
     }
     return result;

@@ -86,8 +86,8 @@ bool is_odd_vector(ZydisMnemonic mnemonic) {
     }
 }
 
-Family family_of(const ZydisDecodedInstruction& raw) {
-    switch (raw.meta.isa_ext) {
+Family family_of(ZydisISAExt isa_ext) {
+    switch (isa_ext) {
         case ZYDIS_ISA_EXT_BMI1:
         case ZYDIS_ISA_EXT_BMI2:
         case ZYDIS_ISA_EXT_LZCNT:
@@ -114,12 +114,12 @@ Family family_of(const ZydisDecodedInstruction& raw) {
     }
 }
 
-bool is_conditional_move_or_set(const ZydisDecodedInstruction& raw) {
-    return raw.meta.category == ZYDIS_CATEGORY_CMOV || raw.meta.category == ZYDIS_CATEGORY_SETCC;
+bool is_conditional_move_or_set(ZydisInstructionCategory category) {
+    return category == ZYDIS_CATEGORY_CMOV || category == ZYDIS_CATEGORY_SETCC;
 }
 
-bool is_hint(const ZydisDecodedInstruction& raw) {
-    switch (raw.mnemonic) {
+bool is_hint(ZydisMnemonic mnemonic) {
+    switch (mnemonic) {
         case ZYDIS_MNEMONIC_NOP:
         case ZYDIS_MNEMONIC_ENDBR64:
         case ZYDIS_MNEMONIC_ENDBR32:

@@ -7,7 +7,10 @@
 
 namespace undercroft::translate {
 
-// From `raw` and `operand` alone; `shown` is left to the caller.
+// From its form and operands alone; `shown` is left to the caller.
 FlagEffects flag_effects(const Instruction& i);
+
+// Shifts and rotations: their effects depend on the count, not on the form alone.
+bool shifts(ZydisMnemonic mnemonic);
 
 }  // namespace undercroft::translate

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // One decoded guest instruction, reduced to what translation asks of it.
 //
-// Decoding is Zydis's; classification (which lowering handles the instruction) and the flag effects are ours.
-// 64-bit mode only.
+// Decoding is Zydis's, whose terms stay; classification (which lowering handles the instruction), the flag
+// effects, and what is remembered of instructions seen before (known_forms.hpp) are ours. 64-bit mode only.
 
 #pragma once
+
+#include "engine/translate/decode/registers.hpp"
 
 #include <Zydis/Zydis.h>
 
@@ -66,34 +68,76 @@ enum class Follow : std::uint8_t {
     Taken,    // to branch_target(); of a return, to `predicted`
 };
 
-struct Instruction {
-    ZydisDecodedInstruction raw;
-    std::array<ZydisDecodedOperand, ZYDIS_MAX_OPERAND_COUNT> operand;
-    std::array<std::uint8_t, 16> bytes;
-    std::uint64_t rip = 0;
-    Kind kind = Kind::Step;
-    FlagEffects flags;
-    std::int8_t memory_operand = -1;  // index of the explicit memory operand that is really accessed, or -1
-    bool high_byte = false;           // names ah, ch, dh or bh: cannot take a REX prefix
-    bool on_x87_state = false;        // x87 or MMX: raises #MF first, if an exception is pending
-    bool may_fault = false;           // may reach the monitor or a fault: exact flags are wanted here
-    std::int8_t group = -1;           // of accesses that share a check (merge_accesses)
-    bool leads_group = false;
-    std::int32_t group_shift = 0;  // its base register minus the leader's
-    Follow follow = Follow::Nothing;
-    std::uint64_t predicted = 0;   // where a followed return goes
-    std::uint32_t exit_live = 0;   // flags that may be read where a followed branch does not go
-    std::uint32_t live_after = 0;  // flags that may be read after this instruction (analyse fills it in)
+struct MemoryOperand {
+    ZydisMemoryOperandType type : 8;
+    std::uint8_t scale;
+    ZydisRegister segment : 16;
+    ZydisRegister base : 16;
+    ZydisRegister index : 16;
+    std::int64_t disp;
+};
 
-    std::uint64_t next_rip() const { return rip + raw.length; }
-    bool has_prefix(ZydisInstructionAttributes attribute) const { return (raw.attributes & attribute) != 0; }
-    const ZydisDecodedOperand* memory() const {
+struct Operand {
+    ZydisOperandType type : 8;
+    ZydisOperandActions actions;
+    std::uint16_t size;      // in bits
+    ZydisRegister reg : 16;  // each of these three: if it is of that type
+    MemoryOperand mem;
+    std::int64_t imm;
+};
+
+// What an instruction's bytes alone say, but for its operands.
+struct Form {
+    ZydisMnemonic mnemonic : 16;
+    ZydisInstructionCategory category : 16;
+    ZydisISAExt isa_ext : 8;
+    ZydisExceptionClass exception_class : 8;
+    ZydisBranchType branch_type : 8;
+    ZydisInstructionEncoding encoding : 8;
+    ZydisOpcodeMap opcode_map : 8;
+    std::uint8_t opcode;
+    std::uint8_t length;
+    std::uint8_t operand_width;
+    std::uint8_t address_width;
+    std::uint8_t operand_count;
+    std::uint8_t operand_count_visible;
+    std::uint8_t prefix_count;  // REX included
+    std::uint8_t rex_offset;    // in the bytes; each of these three: if there is one
+    std::uint8_t vex_offset;
+    std::uint8_t modrm_offset;
+    std::uint8_t operand_end;    // of what ModRM begins: what comes after it, SIB and displacement
+    std::int8_t memory_operand;  // index of the explicit memory operand that is really accessed, or -1
+    bool high_byte;              // names ah, ch, dh or bh: cannot take a REX prefix
+    bool on_x87_state;           // x87 or MMX: raises #MF first, if an exception is pending
+    bool may_fault;              // may reach the monitor or a fault: exact flags are wanted here
+    Kind kind;
+    std::uint16_t named;    // general registers that are operands, a bit each; those of addresses are not
+    std::uint16_t written;  // those of them that may be
+    ZydisInstructionAttributes attributes;
+    const ZydisAccessedFlags* cpu_flags;
+    FlagEffects flags;
+
+    bool has_prefix(ZydisInstructionAttributes attribute) const { return (attributes & attribute) != 0; }
+};
+
+struct Instruction : Form {
+    std::array<std::uint8_t, 16> bytes;
+    std::uint64_t rip;
+    std::int8_t group;  // of accesses that share a check (merge_accesses)
+    bool leads_group;
+    std::int32_t group_shift;  // its base register minus the leader's
+    Follow follow;
+    std::uint64_t predicted;   // where a followed return goes
+    std::uint32_t exit_live;   // flags that may be read where a followed branch does not go
+    std::uint32_t live_after;  // flags that may be read after this instruction (analyse fills it in)
+    std::array<Operand, ZYDIS_MAX_OPERAND_COUNT> operand;
+
+    std::uint64_t next_rip() const { return rip + length; }
+    const Operand* memory() const {
         return memory_operand < 0 ? nullptr : &operand[static_cast<std::size_t>(memory_operand)];
     }
     // The target of a direct branch.
-    std::uint64_t branch_target() const {
-        return next_rip() + static_cast<std::uint64_t>(raw.raw.imm[0].value.s);
-    }
+    std::uint64_t branch_target() const { return next_rip() + static_cast<std::uint64_t>(operand[0].imm); }
 };
 
 // What the guest's control registers let translated code assume; a change of any of these discards all
@@ -106,17 +150,6 @@ struct Assumptions {
     bool smap = false;
     bool fsgsbase = false;
     bool operator==(const Assumptions&) const = default;
-};
-
-class Decoder {
-public:
-    Decoder();
-    // Decodes the instruction at the start of `bytes`. False: not decodable within `bytes`.
-    bool decode(std::span<const std::byte> bytes, std::uint64_t rip, const Assumptions& assumptions,
-                bool user, Instruction& out) const;
-
-private:
-    ZydisDecoder decoder_;
 };
 
 // ends a block: no instruction after it belongs to the same block.

@@ -3,15 +3,17 @@
 
 #include "engine/translate/decode/classification.hpp"
 
+#include <algorithm>
+
 namespace undercroft::translate {
 namespace {
 
 // Every explicit register operand must be one that the host may use in the guest's place.
 bool has_ordinary_registers(const Instruction& i) {
-    for (unsigned n = 0; n < i.raw.operand_count; ++n) {
+    for (unsigned n = 0; n < i.operand_count; ++n) {
         const auto& operand = i.operand[n];
         if (operand.type != ZYDIS_OPERAND_TYPE_REGISTER) continue;
-        switch (ZydisRegisterGetClass(operand.reg.value)) {
+        switch (ZydisRegisterGetClass(operand.reg)) {
             case ZYDIS_REGCLASS_SEGMENT:
             case ZYDIS_REGCLASS_CONTROL:
             case ZYDIS_REGCLASS_DEBUG:
@@ -25,7 +27,7 @@ bool has_ordinary_registers(const Instruction& i) {
 
 // BT and kin with a register bit offset reach beyond their operand.
 bool is_far_bit_test(const Instruction& i) {
-    switch (i.raw.mnemonic) {
+    switch (i.mnemonic) {
         case ZYDIS_MNEMONIC_BT:
         case ZYDIS_MNEMONIC_BTS:
         case ZYDIS_MNEMONIC_BTR:
@@ -37,72 +39,68 @@ bool is_far_bit_test(const Instruction& i) {
 }
 
 Kind copy_kind(const Instruction& i, const Assumptions& assumptions) {
-    const auto& raw = i.raw;
     // Between registers PREFETCHW is undefined on some processors; PAUSE with REX.B is XCHG with r8.
-    if (raw.opcode == 0x0d && raw.opcode_map == ZYDIS_OPCODE_MAP_0F && raw.raw.modrm.mod == 3)
+    if (i.opcode == 0x0d && i.opcode_map == ZYDIS_OPCODE_MAP_0F && i.bytes[i.modrm_offset] >> 6 == 3)
         return Kind::Step;
-    if (raw.mnemonic == ZYDIS_MNEMONIC_PAUSE && i.has_prefix(ZYDIS_ATTRIB_HAS_REX) && raw.raw.rex.B != 0)
+    if (i.mnemonic == ZYDIS_MNEMONIC_PAUSE && i.has_prefix(ZYDIS_ATTRIB_HAS_REX) &&
+        (i.bytes[i.rex_offset] & 1) != 0)
         return Kind::Step;
-    if (is_hint(raw)) return Kind::Nop;
-    Family family = family_of(raw);
+    if (is_hint(i.mnemonic)) return Kind::Nop;
+    Family family = family_of(i.isa_ext);
     bool vector_moves =
-        raw.mnemonic == ZYDIS_MNEMONIC_MOVNTI || is_fence(raw.mnemonic);  // SSE2 by CPUID, integer by nature
-    bool integer = family == Family::Integer || vector_moves || is_plain_integer(raw.mnemonic) ||
-                   is_conditional_move_or_set(raw);
+        i.mnemonic == ZYDIS_MNEMONIC_MOVNTI || is_fence(i.mnemonic);  // SSE2 by CPUID, integer by nature
+    bool integer = family == Family::Integer || vector_moves || is_plain_integer(i.mnemonic) ||
+                   is_conditional_move_or_set(i.category);
     if (!integer) {
-        if (family == Family::Other || is_odd_vector(raw.mnemonic)) return Kind::Step;
+        if (family == Family::Other || is_odd_vector(i.mnemonic)) return Kind::Step;
         if (!assumptions.vector_usable) return Kind::Step;
         if (family == Family::Avx && !assumptions.avx_usable) return Kind::Step;
-        if (raw.encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX || raw.encoding == ZYDIS_INSTRUCTION_ENCODING_XOP)
+        if (i.encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX || i.encoding == ZYDIS_INSTRUCTION_ENCODING_XOP)
             return Kind::Step;
     }
-    if (raw.encoding == ZYDIS_INSTRUCTION_ENCODING_3DNOW) return Kind::Step;
+    if (i.encoding == ZYDIS_INSTRUCTION_ENCODING_3DNOW) return Kind::Step;
     if (!has_ordinary_registers(i)) return Kind::Step;
     if (is_far_bit_test(i)) {
         // The bit's address wraps at 32 bits, if the operand's does.
-        return raw.operand_width == 16 || raw.address_width == 32 ? Kind::Step : Kind::BitString;
+        return i.operand_width == 16 || i.address_width == 32 ? Kind::Step : Kind::BitString;
     }
     return Kind::Copy;
 }
 
 Kind push_kind(const Instruction& i) {
     const auto& operand = i.operand[0];
-    if (i.raw.operand_width != 64) return Kind::Step;
+    if (i.operand_width != 64) return Kind::Step;
     if (operand.type == ZYDIS_OPERAND_TYPE_REGISTER &&
-        ZydisRegisterGetClass(operand.reg.value) != ZYDIS_REGCLASS_GPR64)
+        ZydisRegisterGetClass(operand.reg) != ZYDIS_REGCLASS_GPR64)
         return Kind::Step;
     return Kind::Push;
 }
 
 Kind pop_kind(const Instruction& i) {
     const auto& operand = i.operand[0];
-    bool plain = i.raw.operand_width == 64 && operand.type == ZYDIS_OPERAND_TYPE_REGISTER &&
-                 ZydisRegisterGetClass(operand.reg.value) == ZYDIS_REGCLASS_GPR64;
+    bool plain = i.operand_width == 64 && operand.type == ZYDIS_OPERAND_TYPE_REGISTER &&
+                 ZydisRegisterGetClass(operand.reg) == ZYDIS_REGCLASS_GPR64;
     return plain ? Kind::Pop : Kind::Step;
 }
 
 // Whatever it means: AMD's near branches obey it, Intel's do not.
-bool has_operand_size_prefix(const ZydisDecodedInstruction& raw) {
-    for (unsigned n = 0; n < raw.raw.prefix_count; ++n) {
-        if (raw.raw.prefixes[n].value == 0x66) return true;
-    }
-    return false;
+bool has_operand_size_prefix(const Instruction& i) {
+    const auto* prefixes = i.bytes.data();
+    return std::find(prefixes, prefixes + i.prefix_count, 0x66) != prefixes + i.prefix_count;
 }
 
 Kind branch_kind(const Instruction& i) {
-    const auto& raw = i.raw;
-    if (raw.meta.branch_type == ZYDIS_BRANCH_TYPE_FAR || has_operand_size_prefix(raw)) return Kind::Step;
-    bool direct = raw.operand_count > 0 && i.operand[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
-    switch (raw.meta.category) {
+    if (i.branch_type == ZYDIS_BRANCH_TYPE_FAR || has_operand_size_prefix(i)) return Kind::Step;
+    bool direct = i.operand_count > 0 && i.operand[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE;
+    switch (i.category) {
         case ZYDIS_CATEGORY_CALL: return direct ? Kind::CallDirect : Kind::CallIndirect;
-        case ZYDIS_CATEGORY_RET: return raw.mnemonic == ZYDIS_MNEMONIC_RET ? Kind::Return : Kind::Step;
+        case ZYDIS_CATEGORY_RET: return i.mnemonic == ZYDIS_MNEMONIC_RET ? Kind::Return : Kind::Step;
         case ZYDIS_CATEGORY_UNCOND_BR:
-            if (raw.mnemonic != ZYDIS_MNEMONIC_JMP) return Kind::Step;
+            if (i.mnemonic != ZYDIS_MNEMONIC_JMP) return Kind::Step;
             return direct ? Kind::JumpDirect : Kind::JumpIndirect;
         case ZYDIS_CATEGORY_COND_BR:
             // LOOP and JRCXZ read rcx, not flags.
-            return raw.cpu_flags != nullptr && raw.cpu_flags->tested != 0 && raw.opcode != 0xe0 &&
-                           raw.opcode != 0xe1
+            return i.cpu_flags != nullptr && i.cpu_flags->tested != 0 && i.opcode != 0xe0 && i.opcode != 0xe1
                        ? Kind::JumpConditional
                        : Kind::Step;
         default: return Kind::Step;
@@ -111,8 +109,8 @@ Kind branch_kind(const Instruction& i) {
 
 Kind string_kind(const Instruction& i) {
     bool rep = i.has_prefix(ZYDIS_ATTRIB_HAS_REP);
-    if (!rep || i.raw.address_width != 64) return Kind::Step;
-    switch (i.raw.mnemonic) {
+    if (!rep || i.address_width != 64) return Kind::Step;
+    switch (i.mnemonic) {
         case ZYDIS_MNEMONIC_MOVSB:
         case ZYDIS_MNEMONIC_MOVSW:
         case ZYDIS_MNEMONIC_MOVSD:
@@ -133,29 +131,28 @@ Kind move_kind(const Instruction& i, bool user) {
     const auto& to = i.operand[0];
     const auto& from = i.operand[1];
     if (to.type != ZYDIS_OPERAND_TYPE_REGISTER || from.type != ZYDIS_OPERAND_TYPE_REGISTER) return Kind::Copy;
-    auto from_class = ZydisRegisterGetClass(from.reg.value);
+    auto from_class = ZydisRegisterGetClass(from.reg);
     if (from_class == ZYDIS_REGCLASS_SEGMENT) return Kind::ReadSystem;
-    if (ZydisRegisterGetClass(to.reg.value) == ZYDIS_REGCLASS_SEGMENT) {
+    if (ZydisRegisterGetClass(to.reg) == ZYDIS_REGCLASS_SEGMENT) {
         // MOV SS casts a shadow, MOV CS is none.
-        bool casts = to.reg.value == ZYDIS_REGISTER_SS || to.reg.value == ZYDIS_REGISTER_CS;
+        bool casts = to.reg == ZYDIS_REGISTER_SS || to.reg == ZYDIS_REGISTER_CS;
         return casts ? Kind::Step : Kind::Helper;
     }
     if (user) return Kind::Copy;
-    switch (from.reg.value) {
+    switch (from.reg) {
         case ZYDIS_REGISTER_CR0:
         case ZYDIS_REGISTER_CR2:
         case ZYDIS_REGISTER_CR3:
         case ZYDIS_REGISTER_CR4: return Kind::ReadSystem;
-        default: return to.reg.value == ZYDIS_REGISTER_CR3 ? Kind::WriteCr3 : Kind::Copy;
+        default: return to.reg == ZYDIS_REGISTER_CR3 ? Kind::WriteCr3 : Kind::Copy;
     }
 }
 
 }  // namespace
 
 Kind kind_of(const Instruction& i, const Assumptions& assumptions, bool user) {
-    const auto& raw = i.raw;
-    if (raw.mnemonic == ZYDIS_MNEMONIC_IRETQ) return Kind::InterruptReturn;
-    switch (raw.meta.category) {
+    if (i.mnemonic == ZYDIS_MNEMONIC_IRETQ) return Kind::InterruptReturn;
+    switch (i.category) {
         case ZYDIS_CATEGORY_CALL:
         case ZYDIS_CATEGORY_RET:
         case ZYDIS_CATEGORY_UNCOND_BR:
@@ -163,10 +160,10 @@ Kind kind_of(const Instruction& i, const Assumptions& assumptions, bool user) {
         case ZYDIS_CATEGORY_STRINGOP: return string_kind(i);
         default: break;
     }
-    switch (raw.mnemonic) {
+    switch (i.mnemonic) {
         case ZYDIS_MNEMONIC_PUSH: return push_kind(i);
         case ZYDIS_MNEMONIC_POP: return pop_kind(i);
-        case ZYDIS_MNEMONIC_LEAVE: return raw.operand_width == 64 ? Kind::Leave : Kind::Step;
+        case ZYDIS_MNEMONIC_LEAVE: return i.operand_width == 64 ? Kind::Leave : Kind::Step;
         case ZYDIS_MNEMONIC_CLI: return user ? Kind::Step : Kind::Cli;
         case ZYDIS_MNEMONIC_STI: return user ? Kind::Step : Kind::Sti;
         case ZYDIS_MNEMONIC_STAC:

@@ -143,7 +143,7 @@ void Lowering::one(const Instruction& i, const Edges& edges) {
         case Kind::ReadSystem: read_system(i); break;
         case Kind::WriteCr3: callback(i, write_cr3, 0, register_detail(i.operand[1])); break;
         case Kind::WriteSegmentBase: {
-            bool fs = i.raw.mnemonic == ZYDIS_MNEMONIC_WRFSBASE;
+            bool fs = i.mnemonic == ZYDIS_MNEMONIC_WRFSBASE;
             callback(i, fs ? write_fs_base : write_gs_base, i.operand[0].size / 8u,
                      register_detail(i.operand[0]));
             break;
@@ -163,15 +163,15 @@ void Lowering::one(const Instruction& i, const Edges& edges) {
         case Kind::SwapGs: swap_gs(); break;
         case Kind::PushFlags: callback(i, push_flags); break;
         case Kind::String: {
-            bool moves = i.raw.mnemonic == ZYDIS_MNEMONIC_MOVSB || i.raw.mnemonic == ZYDIS_MNEMONIC_MOVSW ||
-                         i.raw.mnemonic == ZYDIS_MNEMONIC_MOVSD || i.raw.mnemonic == ZYDIS_MNEMONIC_MOVSQ;
+            bool moves = i.mnemonic == ZYDIS_MNEMONIC_MOVSB || i.mnemonic == ZYDIS_MNEMONIC_MOVSW ||
+                         i.mnemonic == ZYDIS_MNEMONIC_MOVSD || i.mnemonic == ZYDIS_MNEMONIC_MOVSQ;
             callback(i, string_instruction, i.operand[0].size / 8u, moves ? 1 : 0);
             break;
         }
         case Kind::Syscall: callback(i, system_call); break;
-        case Kind::Sysret: callback(i, system_return, i.raw.operand_width == 64 ? 8 : 4); break;
+        case Kind::Sysret: callback(i, system_return, i.operand_width == 64 ? 8 : 4); break;
         case Kind::InterruptReturn: callback(i, interrupt_return, 8); break;
-        case Kind::PopFlags: callback(i, pop_flags, i.raw.operand_width / 8u); break;
+        case Kind::PopFlags: callback(i, pop_flags, i.operand_width / 8u); break;
         case Kind::Helper:
         case Kind::HelperEnds: helper(i); break;
         case Kind::SaveVectors:

@@ -12,14 +12,7 @@ struct Borrowed {  // how an instruction uses a register that lives in the frame
 };
 
 Borrowed use_of(const Instruction& i, int reg) {
-    Borrowed use;
-    for (unsigned n = 0; n < i.raw.operand_count; ++n) {
-        const auto& operand = i.operand[n];
-        if (operand.type != ZYDIS_OPERAND_TYPE_REGISTER || gpr_number(operand.reg.value) != reg) continue;
-        use.used = true;
-        if ((operand.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0) use.written = true;
-    }
-    return use;
+    return {.used = (i.named >> reg & 1) != 0, .written = (i.written >> reg & 1) != 0};
 }
 
 bool names(const Instruction& i, int reg) { return use_of(i, reg).used; }
@@ -56,14 +49,14 @@ bool is_by_base(const Instruction& i) {
     int base = m.base == ZYDIS_REGISTER_NONE || m.base == ZYDIS_REGISTER_RIP ? -1 : gpr_number(m.base);
     bool in_host = base >= 0 && base != scratch0 && base != scratch1;
     bool by_segment = m.segment == ZYDIS_REGISTER_FS || m.segment == ZYDIS_REGISTER_GS;
-    return in_host && m.index == ZYDIS_REGISTER_NONE && !by_segment && i.raw.address_width == 64 &&
-           m.disp.value >= -128 && m.disp.value <= 127;
+    return in_host && m.index == ZYDIS_REGISTER_NONE && !by_segment && i.address_width == 64 &&
+           m.disp >= -128 && m.disp <= 127;
 }
 
 // D8 to DF without their common bits, and ModRM.
 std::uint16_t x87_opcode(const Instruction& i) {
-    if ((i.raw.opcode & 0xf8) != 0xd8 || i.raw.opcode_map != ZYDIS_OPCODE_MAP_DEFAULT) return 0;
-    return static_cast<std::uint16_t>((i.raw.opcode & 7) << 8 | i.bytes[i.raw.raw.modrm.offset]);
+    if ((i.opcode & 0xf8) != 0xd8 || i.opcode_map != ZYDIS_OPCODE_MAP_DEFAULT) return 0;
+    return static_cast<std::uint16_t>((i.opcode & 7) << 8 | i.bytes[i.modrm_offset]);
 }
 
 constexpr Mem lent_register = engine_field(offsetof(EngineFrame, spill));
@@ -71,7 +64,7 @@ constexpr Mem lent_register = engine_field(offsetof(EngineFrame, spill));
 }  // namespace
 
 void Lowering::copy(const Instruction& i) {
-    if (i.raw.mnemonic == ZYDIS_MNEMONIC_LEA) {
+    if (i.mnemonic == ZYDIS_MNEMONIC_LEA) {
         lea(i);
     } else if (block_.variant == Variant::Crossing) {
         copy_across(i);
@@ -85,8 +78,8 @@ void Lowering::copy(const Instruction& i) {
 }
 
 void Lowering::note_fault_point(const Instruction& i, std::size_t begin, int lent) {
-    bool may_signal = i.raw.mnemonic == ZYDIS_MNEMONIC_DIV || i.raw.mnemonic == ZYDIS_MNEMONIC_IDIV ||
-                      i.raw.meta.isa_ext != ZYDIS_ISA_EXT_BASE;
+    bool may_signal = i.mnemonic == ZYDIS_MNEMONIC_DIV || i.mnemonic == ZYDIS_MNEMONIC_IDIV ||
+                      i.isa_ext != ZYDIS_ISA_EXT_BASE;
     if (!may_signal && !i.has_prefix(ZYDIS_ATTRIB_HAS_LOCK)) return;
     fault_points_.push_back({.begin = static_cast<std::uint32_t>(memory_.offset_of(as_.address(begin))),
                              .end = static_cast<std::uint32_t>(memory_.offset_of(as_.here())),
@@ -98,7 +91,7 @@ void Lowering::note_fault_point(const Instruction& i, std::size_t begin, int len
 }
 
 void Lowering::emit_bytes(const Instruction& i) {
-    for (unsigned n = 0; n < i.raw.length; ++n) as_.byte(i.bytes[n]);
+    for (unsigned n = 0; n < i.length; ++n) as_.byte(i.bytes[n]);
 }
 
 void Lowering::copy_registers(const Instruction& i) {
@@ -120,27 +113,27 @@ void Lowering::copy_registers(const Instruction& i) {
 void Lowering::lea(const Instruction& i) {
     // RIP-relative or with r10, r11: compute by hand; otherwise the bytes do.
     const auto& m = i.operand[1].mem;
-    int to = gpr_number(i.operand[0].reg.value);
-    bool by_hand =
-        m.base == ZYDIS_REGISTER_RIP || m.base == ZYDIS_REGISTER_EIP || to == scratch0 || to == scratch1;
-    for (auto reg : {m.base, m.index}) {
-        int n = reg == ZYDIS_REGISTER_NONE ? -1 : gpr_number(reg);
-        by_hand = by_hand || n == scratch0 || n == scratch1;
-    }
+    int to = gpr_number(i.operand[0].reg);
+    auto at_home = [](ZydisRegister reg) {
+        int number = gpr_number(reg);
+        return number == scratch0 || number == scratch1;
+    };
+    bool by_hand = m.base == ZYDIS_REGISTER_RIP || m.base == ZYDIS_REGISTER_EIP || to == scratch0 ||
+                   to == scratch1 || at_home(m.base) || at_home(m.index);
     if (!by_hand) {
         emit_bytes(i);
         return;
     }
-    ZydisDecodedOperandMem plain = m;
+    MemoryOperand plain = m;
     plain.segment = ZYDIS_REGISTER_DS;
     effective_address(i, plain);
     bool is_home = to == scratch0 || to == scratch1;
-    if (i.raw.operand_width == 64) {
+    if (i.operand_width == 64) {
         if (is_home)
             as_.store(home(to), scratch0);
         else
             as_.mov(to, scratch0);
-    } else if (i.raw.operand_width == 32) {
+    } else if (i.operand_width == 32) {
         as_.mov32(is_home ? scratch0 : to, scratch0);
         if (is_home) as_.store(home(to), scratch0);
     } else if (is_home) {
@@ -155,12 +148,12 @@ void Lowering::copy_with_memory(const Instruction& i) {
     Mem checked{.base = scratch0, .index = scratch1};
     if (i.group >= 0) {
         if (leaves_x87_operand(i)) effective_address(i, operand.mem);
-        checked = reach_in_group(i, gpr_number(operand.mem.base),
-                                 static_cast<std::int32_t>(operand.mem.disp.value));
+        checked =
+            reach_in_group(i, gpr_number(operand.mem.base), static_cast<std::int32_t>(operand.mem.disp));
     } else if (is_by_base(i) && !leaves_x87_operand(i)) {
         save_flags(live_before(i));
         checked = check_by_base(i, access_of(i), operand.size / 8u, gpr_number(operand.mem.base),
-                                static_cast<std::int32_t>(operand.mem.disp.value));
+                                static_cast<std::int32_t>(operand.mem.disp));
     } else {
         save_flags(live_before(i));
         effective_address(i, operand.mem);
@@ -195,8 +188,8 @@ void Lowering::run_on(const Instruction& i, const Mem& checked) {
 // The register's high bits select an operand-sized unit around the address, its low bits a bit of it.
 void Lowering::bit_string(const Instruction& i) {
     const auto& operand = *i.memory();
-    bool wide = i.raw.operand_width == 64;
-    int source = gpr_number(i.operand[1].reg.value);
+    bool wide = i.operand_width == 64;
+    int source = gpr_number(i.operand[1].reg);
     bool at_home = source == scratch0 || source == scratch1;
     save_flags(live_before(i));
     effective_address(i, operand.mem);
@@ -217,7 +210,7 @@ void Lowering::bit_string(const Instruction& i) {
     as_.alu32_imm(Alu::And, scratch1, wide ? 63 : 31);
     if ((i.live_after & ~i.flags.written) != 0) need_flags_keeping_scratch();
     if (i.has_prefix(ZYDIS_ATTRIB_HAS_LOCK)) as_.byte(0xf0);
-    as_.op_rm(0, wide, 0x0f00u | i.raw.opcode, scratch1, Mem{.base = scratch0});
+    as_.op_rm(0, wide, 0x0f00u | i.opcode, scratch1, Mem{.base = scratch0});
     flags_written();
 }
 
@@ -246,23 +239,22 @@ Mem Lowering::place_operand(const Instruction& i, const Mem& checked, int& lent)
 void Lowering::emit_with_memory(const Instruction& i, const Mem& to) {
     int base = to.base;
     int index = to.index;
-    const auto& raw = i.raw.raw;
     const auto* bytes = i.bytes.data();
-    for (unsigned n = 0; n < raw.prefix_count; ++n) {
-        std::uint8_t prefix = raw.prefixes[n].value;
+    for (unsigned n = 0; n < i.prefix_count; ++n) {
+        std::uint8_t prefix = bytes[n];
         bool is_rex = (prefix & 0xf0) == 0x40;  // no legacy prefix looks like one
         // A repeated one is left out, or the instruction could grow beyond the fifteen bytes that it may
         // have.
         bool comes_again = false;
-        for (unsigned later = n + 1; later < raw.prefix_count; ++later)
-            comes_again = comes_again || raw.prefixes[later].value == prefix;
+        for (unsigned later = n + 1; later < i.prefix_count; ++later)
+            comes_again = comes_again || bytes[later] == prefix;
         if (!is_rex && !is_dropped_prefix(prefix) && !comes_again) as_.byte(prefix);
     }
     bool x = index != Mem::none && (index & 8) != 0;
     bool b = (base & 8) != 0;
     unsigned opcode_begin = 0;
-    if (i.raw.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX) {
-        unsigned at = raw.vex.offset;
+    if (i.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX) {
+        unsigned at = i.vex_offset;
         bool two_byte = bytes[at] == 0xc5;
         unsigned second = two_byte ? (bytes[at + 1] & 0x80u) | 1u : bytes[at + 1] & 0x9fu;
         unsigned third = two_byte ? bytes[at + 1] & 0x7fu : bytes[at + 2];
@@ -272,29 +264,28 @@ void Lowering::emit_with_memory(const Instruction& i, const Mem& to) {
         as_.byte(third);
         opcode_begin = at + (two_byte ? 2 : 3);
     } else {
-        bool has_rex = (i.raw.attributes & ZYDIS_ATTRIB_HAS_REX) != 0;
-        unsigned bits = has_rex ? bytes[raw.rex.offset] & 0x0cu : 0;
+        bool has_rex = (i.attributes & ZYDIS_ATTRIB_HAS_REX) != 0;
+        unsigned bits = has_rex ? bytes[i.rex_offset] & 0x0cu : 0;
         // REX.R extends ModRM.reg, and nothing where the guest's bytes have none.
-        if ((i.raw.attributes & ZYDIS_ATTRIB_HAS_MODRM) == 0) bits &= 8u;
+        if ((i.attributes & ZYDIS_ATTRIB_HAS_MODRM) == 0) bits &= 8u;
         bits |= (x ? 2u : 0u) | (b ? 1u : 0u);
         if (bits != 0 || has_rex) {
             CHECK(!i.high_byte, "REX would rename a high-byte register");
             as_.byte(0x40 | bits);
         }
-        opcode_begin = has_rex ? raw.rex.offset + 1u : raw.prefix_count;
+        opcode_begin = has_rex ? i.rex_offset + 1u : i.prefix_count;
     }
-    if ((i.raw.attributes & ZYDIS_ATTRIB_HAS_MODRM) == 0) {
+    if ((i.attributes & ZYDIS_ATTRIB_HAS_MODRM) == 0) {
         // A0 to A3, MOV between rax and an absolute address: the same with ModRM.
         constexpr std::array<std::uint8_t, 4> with_modrm{0x8a, 0x8b, 0x88, 0x89};
-        CHECK((i.raw.opcode & 0xfc) == 0xa0, "an access without ModRM");
-        as_.byte(with_modrm[i.raw.opcode & 3]);
+        CHECK((i.opcode & 0xfc) == 0xa0, "an access without ModRM");
+        as_.byte(with_modrm[i.opcode & 3]);
         as_.modrm(0, to);
         return;
     }
-    for (unsigned n = opcode_begin; n < raw.modrm.offset; ++n) as_.byte(bytes[n]);
-    as_.modrm(raw.modrm.reg, to);
-    unsigned tail = raw.modrm.offset + 1u + (raw.sib.offset != 0 ? 1u : 0u) + raw.disp.size / 8u;
-    for (unsigned n = tail; n < i.raw.length; ++n) as_.byte(bytes[n]);
+    for (unsigned n = opcode_begin; n < i.modrm_offset; ++n) as_.byte(bytes[n]);
+    as_.modrm(bytes[i.modrm_offset] >> 3 & 7, to);
+    for (unsigned n = i.operand_end; n < i.length; ++n) as_.byte(bytes[n]);
 }
 
 }  // namespace undercroft::translate

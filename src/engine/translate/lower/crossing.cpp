@@ -10,7 +10,7 @@ void Lowering::check_tail(const Instruction& i) {
     auto* site = memory_.record<TailSite>();
     site->function = tail_missed;
     site->rip = i.rip;
-    site->length = i.raw.length;
+    site->length = i.length;
     site->page_id = block_.tail_page_id;
     site->remaining = static_cast<std::uint8_t>(remaining_);
     as_.cmp32_imm_patchable(exec_id_field(block_.mode, i.next_rip()), block_.tail_page_id);
@@ -20,7 +20,7 @@ void Lowering::check_tail(const Instruction& i) {
 
 // An operand of these that crosses a page is misaligned, which is found before paging is asked.
 static bool wants_alignment(const Instruction& i) {
-    switch (i.raw.mnemonic) {
+    switch (i.mnemonic) {
         case ZYDIS_MNEMONIC_MOVUPS:
         case ZYDIS_MNEMONIC_MOVUPD:
         case ZYDIS_MNEMONIC_MOVDQU:
@@ -32,7 +32,7 @@ static bool wants_alignment(const Instruction& i) {
         case ZYDIS_MNEMONIC_VMOVNTPD:
         case ZYDIS_MNEMONIC_VMOVNTDQ:
         case ZYDIS_MNEMONIC_VMOVNTDQA: return true;
-        default: return i.memory()->size >= 128 && i.raw.encoding != ZYDIS_INSTRUCTION_ENCODING_VEX;
+        default: return i.memory()->size >= 128 && i.encoding != ZYDIS_INSTRUCTION_ENCODING_VEX;
     }
 }
 
@@ -40,7 +40,7 @@ static bool wants_alignment(const Instruction& i) {
 bool Lowering::may_cross(const Instruction& i, Access access) {
     if (i.kind != Kind::Copy) return access == Access::Read;
     if (i.memory()->size / 8 > int{Bounce::most} || wants_alignment(i)) return false;
-    bool locked = i.has_prefix(ZYDIS_ATTRIB_HAS_LOCK) || i.raw.mnemonic == ZYDIS_MNEMONIC_XCHG;
+    bool locked = i.has_prefix(ZYDIS_ATTRIB_HAS_LOCK) || i.mnemonic == ZYDIS_MNEMONIC_XCHG;
     return access == Access::Read || !locked;
 }
 

@@ -11,15 +11,15 @@ constexpr Mem spilled_rdx = engine_field(offsetof(EngineFrame, spill));
 
 // IN, OUT: bit 0 of the opcode says bytes, or the operand size, of which no port has more than 32 bits.
 unsigned port_size(const Instruction& i) {
-    if ((i.raw.opcode & 1) == 0) return 1;
-    return i.raw.operand_width == 16 ? 2 : 4;
+    if ((i.opcode & 1) == 0) return 1;
+    return i.operand_width == 16 ? 2 : 4;
 }
 
 }  // namespace
 
 void Lowering::helper(const Instruction& i) {
     save_flags(live_before(i));
-    switch (i.raw.mnemonic) {
+    switch (i.mnemonic) {
         case ZYDIS_MNEMONIC_PAUSE: hand_over(new_site(i, pause_instruction, 0, Access::Read, 0)); break;
         case ZYDIS_MNEMONIC_CPUID: hand_over(new_site(i, identify, 0, Access::Read, 0)); break;
         case ZYDIS_MNEMONIC_RDMSR:
@@ -30,10 +30,10 @@ void Lowering::helper(const Instruction& i) {
             break;
         case ZYDIS_MNEMONIC_IN:
         case ZYDIS_MNEMONIC_OUT: {
-            bool in = i.raw.mnemonic == ZYDIS_MNEMONIC_IN;
+            bool in = i.mnemonic == ZYDIS_MNEMONIC_IN;
             const auto& port = i.operand[in ? 1 : 0];
             if (port.type == ZYDIS_OPERAND_TYPE_IMMEDIATE)
-                as_.mov_imm(scratch0, port.imm.value.u & 0xff);
+                as_.mov_imm(scratch0, port.imm & 0xff);
             else
                 as_.op_rr(0, false, 0x0fb7, scratch0, rdx);  // movzx r10d, dx
             hand_over(new_site(i, in ? read_port : write_port, port_size(i), Access::Read, 0),
@@ -51,12 +51,12 @@ void Lowering::helper(const Instruction& i) {
             hand_over(new_site(i, invalidate_address_space, 0, Access::Read, register_detail(i.operand[0])));
             break;
         case ZYDIS_MNEMONIC_MOV: {
-            int from = gpr_number(i.operand[1].reg.value);
+            int from = gpr_number(i.operand[1].reg);
             if (from == scratch0 || from == scratch1)
                 as_.load(scratch0, home(from));
             else
                 as_.mov(scratch0, from);
-            auto name = static_cast<unsigned>(ZydisRegisterGetId(i.operand[0].reg.value));
+            auto name = static_cast<unsigned>(ZydisRegisterGetId(i.operand[0].reg));
             hand_over(new_site(i, load_data_segment, 0, Access::Read, name));
             break;
         }
@@ -76,7 +76,7 @@ void Lowering::vector_state(const Instruction& i) {
     as_.store(spilled_rdx, rdx);
     as_.load32(rax, engine_field(offsetof(EngineFrame, component_mask)));
     as_.mov_imm(rdx, 0);
-    as_.op_rm(0, i.raw.operand_width == 64, 0x0fae, restore ? 5 : 4, Mem{.base = scratch0});
+    as_.op_rm(0, i.operand_width == 64, 0x0fae, restore ? 5 : 4, Mem{.base = scratch0});
     as_.load(rax, spilled_rax);
     as_.load(rdx, spilled_rdx);
 }

@@ -41,7 +41,7 @@ struct FaultPoint {
     std::uint64_t rip = 0;
 };
 
-inline Condition condition_of(const Instruction& i) { return static_cast<Condition>(i.raw.opcode & 0xf); }
+inline Condition condition_of(const Instruction& i) { return static_cast<Condition>(i.opcode & 0xf); }
 
 class Lowering {
 public:
@@ -111,7 +111,7 @@ private:
 
     // --- memory.cpp
     static bool leaves_x87_operand(const Instruction& i);
-    void effective_address(const Instruction& i, const ZydisDecodedOperandMem& m);  // into scratch0
+    void effective_address(const Instruction& i, const MemoryOperand& m);  // into scratch0
     // What a check leaves: host memory at scratch0 + scratch1, or at the guest address + scratch1.
     enum class Checked : std::uint8_t { Host, Distance };
     void check(const Instruction& i, Access access, unsigned size, Checked result = Checked::Host);
@@ -148,7 +148,7 @@ private:
     void store_imm_at(Mem to, std::uint64_t value);  // 8 bytes at what reach() gave
     void store_register_at(Mem to, int reg);
     void load_register_from(int reg, Mem from);
-    void load_operand_to_frame(const Instruction& i, const ZydisDecodedOperand& operand);
+    void load_operand_to_frame(const Instruction& i, const Operand& operand);
 
     // --- branch.cpp
     void jump_direct(const Instruction& i, const Edges& edges);
@@ -193,8 +193,8 @@ private:
     // --- helper.cpp
     void helper(const Instruction& i);
     void vector_state(const Instruction& i);
-    static unsigned register_detail(const ZydisDecodedOperand& operand) {
-        return static_cast<unsigned>(gpr_number(operand.reg.value));
+    static unsigned register_detail(const Operand& operand) {
+        return static_cast<unsigned>(gpr_number(operand.reg));
     }
 
     Site* new_site(const Instruction& i, CallbackFunction function, unsigned size, Access access,

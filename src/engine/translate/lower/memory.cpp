@@ -14,34 +14,33 @@ Mem distance_slot(int group) {
 // An x87 instruction that does more than move control words leaves the address of its operand: the host's,
 // where the guest's is wanted (runtime/x87_pointers).
 bool Lowering::leaves_x87_operand(const Instruction& i) {
-    switch (i.raw.mnemonic) {
+    switch (i.mnemonic) {
         case ZYDIS_MNEMONIC_FLDCW:
         case ZYDIS_MNEMONIC_FNSTCW:
         case ZYDIS_MNEMONIC_FNSTSW: return false;
         default: break;
     }
-    return (i.raw.opcode & 0xf8) == 0xd8 && i.raw.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT;
+    return (i.opcode & 0xf8) == 0xd8 && i.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT;
 }
 
 // Leaves the guest address in scratch0. Reads no memory but the frame; may use scratch1. Destroys no flags
 // unless there is a segment base or 32-bit addressing to add.
-void Lowering::effective_address(const Instruction& i, const ZydisDecodedOperandMem& m) {
+void Lowering::effective_address(const Instruction& i, const MemoryOperand& m) {
     take_scratch1();
     int base = m.base == ZYDIS_REGISTER_NONE || m.base == ZYDIS_REGISTER_RIP ? Mem::none : gpr_number(m.base);
     int index = m.index == ZYDIS_REGISTER_NONE ? Mem::none : gpr_number(m.index);
-    bool short_address = i.raw.address_width == 32;
+    bool short_address = i.address_width == 32;
     if (m.base == ZYDIS_REGISTER_RIP || m.base == ZYDIS_REGISTER_EIP) {
-        std::uint64_t address = i.next_rip() + static_cast<std::uint64_t>(m.disp.value);
+        std::uint64_t address = i.next_rip() + static_cast<std::uint64_t>(m.disp);
         as_.mov_imm(scratch0, short_address ? address & 0xffffffff : address);
     } else if (base == Mem::none && index == Mem::none) {
-        auto address = static_cast<std::uint64_t>(m.disp.value);
+        auto address = static_cast<std::uint64_t>(m.disp);
         as_.mov_imm(scratch0, short_address ? address & 0xffffffff : address);
     } else {
         if (base == scratch0 || base == scratch1) as_.load(base, home(base));
         if ((index == scratch0 || index == scratch1) && index != base) as_.load(index, home(index));
         unsigned scale = m.scale == 8 ? 3 : m.scale == 4 ? 2 : m.scale == 2 ? 1 : 0;
-        Mem address{
-            .base = base, .index = index, .scale = scale, .disp = static_cast<std::int32_t>(m.disp.value)};
+        Mem address{.base = base, .index = index, .scale = scale, .disp = static_cast<std::int32_t>(m.disp)};
         if (short_address) {
             as_.lea32(scratch0, address);
         } else if (index == Mem::none && address.disp == 0) {
@@ -68,7 +67,7 @@ Site* Lowering::new_site(const Instruction& i, CallbackFunction function, unsign
     auto* site = memory_.record<Site>();
     site->function = function;
     site->rip = i.rip;
-    site->length = i.raw.length;
+    site->length = i.length;
     site->remaining = static_cast<std::uint8_t>(remaining_);
     site->size = static_cast<std::uint16_t>(size);
     site->access = access;

@@ -49,8 +49,7 @@ bool Lowering::moves_stack_only(const Instruction& i) {
     switch (i.kind) {
         case Kind::Push:
         case Kind::Pop:
-            return i.operand[0].type != ZYDIS_OPERAND_TYPE_REGISTER ||
-                   gpr_number(i.operand[0].reg.value) != rsp;
+            return i.operand[0].type != ZYDIS_OPERAND_TYPE_REGISTER || gpr_number(i.operand[0].reg) != rsp;
         case Kind::CallDirect:
         case Kind::Return: return true;
         default: return false;
@@ -63,13 +62,13 @@ void Lowering::settle_stack() {
 }
 
 // The 8-byte value of a register or memory operand, into EngineFrame::operand. Flags must be saved.
-void Lowering::load_operand_to_frame(const Instruction& i, const ZydisDecodedOperand& operand) {
+void Lowering::load_operand_to_frame(const Instruction& i, const Operand& operand) {
     if (operand.type == ZYDIS_OPERAND_TYPE_MEMORY) {
         effective_address(i, operand.mem);
         check(i, Access::Read, 8);
         as_.load(scratch0, checked);
     } else {
-        int reg = gpr_number(operand.reg.value);
+        int reg = gpr_number(operand.reg);
         if (reg == scratch0 || reg == scratch1)
             as_.load(scratch0, home(reg));
         else
@@ -91,15 +90,15 @@ void Lowering::push(const Instruction& i) {
         as_.load(scratch1, operand_field);
         as_.store(Mem{.base = scratch0}, scratch1);
     } else if (operand.type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
-        store_imm_at(to, operand.imm.value.u);
+        store_imm_at(to, operand.imm);
     } else {
-        store_register_at(to, gpr_number(operand.reg.value));
+        store_register_at(to, gpr_number(operand.reg));
     }
     stack_behind_ -= 8;
 }
 
 void Lowering::pop(const Instruction& i) {
-    int reg = gpr_number(i.operand[0].reg.value);
+    int reg = gpr_number(i.operand[0].reg);
     load_register_from(reg, reach(i, Access::Read, 8, rsp, stack_behind_));
     if (reg != rsp) stack_behind_ += 8;
 }
@@ -119,8 +118,7 @@ void Lowering::push_return_address(const Instruction& i) {
 
 std::int32_t Lowering::popped_by(const Instruction& i) {
     std::int32_t popped = 8;
-    if (i.raw.operand_count_visible > 0)
-        popped += static_cast<std::int32_t>(i.operand[0].imm.value.u & 0xffff);
+    if (i.operand_count_visible > 0) popped += static_cast<std::int32_t>(i.operand[0].imm & 0xffff);
     return popped;
 }
 

@@ -37,7 +37,7 @@ void Lowering::sti(const Instruction& i) {
 // mode.
 void Lowering::stac_clac(const Instruction& i, const Edges& edges) {
     save_flags(live_before(i));
-    bool set = i.raw.mnemonic == ZYDIS_MNEMONIC_STAC;
+    bool set = i.mnemonic == ZYDIS_MNEMONIC_STAC;
     constexpr auto ac = static_cast<std::int32_t>(RFLAGS::AC);
     as_.alu32_imm(set ? Alu::Or : Alu::And, system_flags, set ? ac : ~ac);
     clobber_flags();
@@ -55,29 +55,29 @@ void Lowering::swap_gs() {
 namespace {
 
 Mem system_field(const Instruction& i) {
-    if (i.raw.mnemonic == ZYDIS_MNEMONIC_RDFSBASE) return segment_base(SegmentName::FS);
-    if (i.raw.mnemonic == ZYDIS_MNEMONIC_RDGSBASE) return segment_base(SegmentName::GS);
+    if (i.mnemonic == ZYDIS_MNEMONIC_RDFSBASE) return segment_base(SegmentName::FS);
+    if (i.mnemonic == ZYDIS_MNEMONIC_RDGSBASE) return segment_base(SegmentName::GS);
     constexpr std::size_t paging = offsetof(Vcpu, paging);
-    switch (i.operand[1].reg.value) {
+    switch (i.operand[1].reg) {
         case ZYDIS_REGISTER_CR0: return vcpu_field(paging + offsetof(PagingState, cr0));
         case ZYDIS_REGISTER_CR2: return vcpu_field(offsetof(Vcpu, cr2));
         case ZYDIS_REGISTER_CR3: return vcpu_field(paging + offsetof(PagingState, cr3));
         case ZYDIS_REGISTER_CR4: return vcpu_field(paging + offsetof(PagingState, cr4));
         default: break;
     }
-    auto n = static_cast<std::size_t>(ZydisRegisterGetId(i.operand[1].reg.value));
+    auto n = static_cast<std::size_t>(ZydisRegisterGetId(i.operand[1].reg));
     return vcpu_field(offsetof(Vcpu, segment) + n * sizeof(Segment) + offsetof(Segment, selector));
 }
 
 }  // namespace
 
 void Lowering::read_system(const Instruction& i) {
-    int reg = gpr_number(i.operand[0].reg.value);
+    int reg = gpr_number(i.operand[0].reg);
     bool at_home = reg == scratch0 || reg == scratch1;
     int to = at_home ? scratch0 : reg;
-    bool selector = i.raw.mnemonic == ZYDIS_MNEMONIC_MOV &&
-                    ZydisRegisterGetClass(i.operand[1].reg.value) == ZYDIS_REGCLASS_SEGMENT;
-    if (selector && i.raw.operand_width == 16) {  // leaves the upper bits
+    bool selector =
+        i.mnemonic == ZYDIS_MNEMONIC_MOV && ZydisRegisterGetClass(i.operand[1].reg) == ZYDIS_REGCLASS_SEGMENT;
+    if (selector && i.operand_width == 16) {  // leaves the upper bits
         if (at_home) as_.load(to, home(reg));
         as_.op_rm(0x66, false, 0x8b, to, system_field(i));
     } else if (selector)
@@ -99,7 +99,7 @@ void Lowering::read_tsc(const Instruction& i) {
     as_.alu(Alu::Add, rdx, vcpu_field(offsetof(Vcpu, tsc_offset)));
     as_.mov32(rax, rdx);
     as_.shr_imm(rdx, 32);
-    if (i.raw.mnemonic == ZYDIS_MNEMONIC_RDTSCP) as_.load32(rcx, vcpu_field(offsetof(Vcpu, tsc_aux)));
+    if (i.mnemonic == ZYDIS_MNEMONIC_RDTSCP) as_.load32(rcx, vcpu_field(offsetof(Vcpu, tsc_aux)));
     clobber_flags();
 }
 

@@ -68,7 +68,7 @@ std::span<Instruction> Translator::decode_trace(Block& block) {
         std::size_t offset = rip & 0xfff;
         if (!decode(window_.bytes(offset, ZYDIS_MAX_INSTRUCTION_LENGTH), rip, block.mode, i)) break;
         ++count;
-        block.granules |= CodePages::mask_of(offset, i.raw.length);
+        block.granules |= CodePages::mask_of(offset, i.length);
         rip = i.next_rip();
         if (!ends_block(i.kind)) continue;
         bool in_shadow = count > 1 && instructions_[count - 2].kind == Kind::Sti;
@@ -118,7 +118,7 @@ Block* Translator::translate_trace(Vcpu& vcpu, Variant variant) {
     block.trace = true;
     block.variant = variant;
     for (const Instruction& i : instructions)
-        block.length = static_cast<std::uint16_t>(block.length + i.raw.length);
+        block.length = static_cast<std::uint16_t>(block.length + i.length);
     if (Block* present = cache_.find(block.page_id, vcpu.rip, variant)) cache_.replace(*present);
     return make_block(vcpu, instructions, block);
 }

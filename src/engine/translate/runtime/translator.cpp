@@ -105,9 +105,9 @@ std::uint32_t Translator::page_instance(std::uint64_t rip, const Translation& wh
 }
 
 bool Translator::decode(std::span<const std::byte> bytes, std::uint64_t rip, AccessMode mode,
-                        Instruction& out) const {
+                        Instruction& out) {
     if (!decoder_.decode(bytes, rip, assumptions_, mode == AccessMode::User, out)) return false;
-    bool pauses = out.raw.mnemonic == ZYDIS_MNEMONIC_PAUSE && out.kind == Kind::Copy;
+    bool pauses = out.mnemonic == ZYDIS_MNEMONIC_PAUSE && out.kind == Kind::Copy;
     if (pauses && options_.pause_limit != 0 && !options_.counted) out.kind = Kind::Helper;
     if (options_.broken_rip == rip && out.kind == Kind::Copy) {
         out.kind = Kind::Nop;
@@ -127,7 +127,7 @@ std::span<Instruction> Translator::decode_block(const Vcpu& vcpu, AccessMode mod
         auto bytes = window_.bytes(offset, ZYDIS_MAX_INSTRUCTION_LENGTH);
         if (!decode(bytes, (vcpu.rip & ~0xfffull) + offset, mode, i)) break;
         ++count;
-        offset += i.raw.length;
+        offset += i.length;
         if (ends_block(i.kind)) break;
     }
     // The shadow of STI must be in its block.
@@ -153,7 +153,7 @@ std::span<Instruction> Translator::decode_crossing(Vcpu& vcpu, AccessMode mode, 
     std::memcpy(bytes.data() + here, tail.host, bytes.size() - here);
     Instruction& i = instructions_.front();
     bool decoded = decode(bytes, vcpu.rip, mode, i);
-    if (!decoded || i.raw.length <= here || i.kind == Kind::Sti) return {};
+    if (!decoded || i.length <= here || i.kind == Kind::Sti) return {};
     return {&i, 1};
 }
 
@@ -180,8 +180,8 @@ std::uint32_t Translator::peek_live(const Vcpu& vcpu, std::uint64_t target, Acce
         i.live_after = 0;
         live |= analyse_flags({&i, 1}, 0, options_.flags) & ~killed;
         killed |= i.flags.written;
-        granules |= CodePages::mask_of(offset, i.raw.length);
-        offset += i.raw.length;
+        granules |= CodePages::mask_of(offset, i.length);
+        offset += i.length;
         if (ends_block(i.kind)) break;
     }
     return live | (every_flag & ~killed);

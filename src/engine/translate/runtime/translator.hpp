@@ -10,7 +10,7 @@
 #include "engine/translate/cache/block_cache.hpp"
 #include "engine/translate/cache/code_memory.hpp"
 #include "engine/translate/decode/code_window.hpp"
-#include "engine/translate/decode/instruction.hpp"
+#include "engine/translate/decode/decoder.hpp"
 #include "engine/translate/lower/lowering.hpp"
 #include "engine/translate/runtime/thunks.hpp"
 #include "mmu/kept_entries.hpp"
@@ -118,7 +118,7 @@ private:
     }
     void empty_cache();
     std::uint32_t page_instance(std::uint64_t rip, const Translation& where, AccessMode mode);
-    bool decode(std::span<const std::byte> bytes, std::uint64_t rip, AccessMode mode, Instruction& out) const;
+    bool decode(std::span<const std::byte> bytes, std::uint64_t rip, AccessMode mode, Instruction& out);
     std::span<Instruction> decode_crossing(Vcpu& vcpu, AccessMode mode, Translation& tail, bool& waited);
     void add_tail(Block& block, const Translation& tail);
     std::span<Instruction> decode_block(const Vcpu& vcpu, AccessMode mode, std::size_t limit);
