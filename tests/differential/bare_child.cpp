@@ -168,13 +168,16 @@ void map(std::uint64_t address, std::uint64_t size, int protection, int fd, std:
     CHECK(at == reinterpret_cast<void*>(address), "the sequences' addresses are taken");
 }
 
-// movl $exit, frame.rip; jmp *bare_exit
+// movl $exit, frame.rip, in halves; jmp *bare_exit
 void make_exit(std::uint64_t address) {
     map(address, page, PROT_READ | PROT_WRITE, -1, 0);
-    std::uint8_t code[32] = {0xc7, 0x04, 0x25, 0x80, 0x10, 0x7d, 0x6b, 0, 0, 0, 0, 0xff, 0x25, 7, 0, 0, 0};
+    std::uint8_t code[40] = {0xc7, 0x04, 0x25, 0x80, 0x10, 0x7d, 0x6b, 0, 0,    0,    0, 0xc7, 0x04, 0x25,
+                             0x84, 0x10, 0x7d, 0x6b, 0,    0,    0,    0, 0xff, 0x25, 4, 0,    0,    0};
     std::memcpy(code + 7, &address, 4);
+    std::uint64_t high = address >> 32;
+    std::memcpy(code + 18, &high, 4);
     auto target = reinterpret_cast<std::uint64_t>(&undercroft_bare_exit);
-    std::memcpy(code + 24, &target, 8);  // aligned, as RFLAGS.AC may be set
+    std::memcpy(code + 32, &target, 8);  // aligned, as RFLAGS.AC may be set
     std::memcpy(reinterpret_cast<void*>(address), code, sizeof code);
     CHECK(::mprotect(reinterpret_cast<void*>(address), page, PROT_READ | PROT_EXEC) == 0);
 }
@@ -203,14 +206,15 @@ BareChild::BareChild(const Images& images) : images_{images} {
     void* all = ::mmap(nullptr, frame_count * page, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
     CHECK(all != MAP_FAILED);
     frames_ = static_cast<std::byte*>(all);
-    for (std::uint64_t code : {code_a, code_b})
-        map(code, code_frames * page, PROT_READ | PROT_WRITE | PROT_EXEC, fd, 0);
-    for (const DataPage& each : data_pages)
-        map(each.address, page, each.rights == Rights::Write ? PROT_READ | PROT_WRITE : PROT_READ, fd,
-            each.frame * page);
+    for (const Place& place : places) {
+        map(place.code, code_frames * page, PROT_READ | PROT_WRITE | PROT_EXEC, fd, 0);
+        make_exit(place.exit());
+        for (const DataPage& each : data_pages) {
+            int protection = each.rights == Rights::Write ? PROT_READ | PROT_WRITE : PROT_READ;
+            if (place.has_data) map(place.moved(each.address), page, protection, fd, each.frame * page);
+        }
+    }
     map(bare_frame, sizeof(BareFrame), PROT_READ | PROT_WRITE, -1, 0);
-    make_exit(exit_a);
-    make_exit(exit_b);
 
     static std::array<std::byte, 1 << 16> signal_stack;
     stack_t alternate{.ss_sp = signal_stack.data(), .ss_flags = 0, .ss_size = signal_stack.size()};

@@ -157,7 +157,7 @@ undercroft::Result<Sequence> read_case(const std::string& path) {
             return Error{path + ":" + std::to_string(number) + ": not understood"};
     }
     if (!is_code(sequence.initial.rip) || sequence.length == 0) return Error{path + ": no code"};
-    sequence.offset = static_cast<std::uint16_t>((sequence.initial.rip - code_a) % (code_b - code_a));
+    sequence.offset = static_cast<std::uint16_t>(sequence.initial.rip % code_step);
     return sequence;
 }
 

@@ -178,7 +178,7 @@ Sequence Generator::make(std::uint64_t seed, std::uint64_t index) {
     std::uint64_t back = random.one_in(8) ? 1 + random.below(6) : 0;
     make_code(sequence, index < back ? own : seed_of(seed, index - back));
     sequence.seed = seed;
-    bool aliased = random.one_in(back != 0 ? 2 : 8);
+    bool elsewhere = random.one_in(back != 0 ? 2 : 3);
     sequence.flush = random.one_in(4) ? 1 : 0;
     sequence.memory = static_cast<std::uint16_t>(random.below(template_count));
     Random states{index < back ? own : seed_of(seed, index - back)};
@@ -189,7 +189,8 @@ Sequence Generator::make(std::uint64_t seed, std::uint64_t index) {
         sequence.initial.fs = fs;
         sequence.initial.gs = gs;
     }
-    sequence.initial.rip = (aliased ? code_b : code_a) + sequence.offset;
+    std::size_t place = elsewhere ? 1 + random.below(places.size() - 1) : 0;
+    sequence.initial.rip = places[place].code + sequence.offset;
     return sequence;
 }
 

@@ -68,8 +68,8 @@ void Guest::map(std::uint64_t address, std::uint64_t physical, std::uint64_t fla
 
 void Guest::map_code(unsigned slot) {
     slot_ = slot;
-    for (std::uint64_t code : {code_a, code_b}) {
-        for (unsigned n = 0; n < code_frames; ++n) map(code + n * page, frame_address(n), open);
+    for (const Place& place : places) {
+        for (unsigned n = 0; n < code_frames; ++n) map(place.code + n * page, frame_address(n), open);
     }
 }
 
@@ -77,11 +77,14 @@ void Guest::write_tables() {
     for (std::uint64_t physical = 0; physical < ram_size; physical += page)
         map(kernel + physical, physical, open & ~PageEntry::US);
     map_code(0);
-    for (const DataPage& each : data_pages)
-        map(each.address, frame_address(each.frame),
-            (each.rights == Rights::Write ? open : open & ~PageEntry::RW) | no_execute);
-    map(exit_a, exit_page, open & ~PageEntry::RW);
-    map(exit_b, exit_page, open & ~PageEntry::RW);
+    for (const Place& place : places) {
+        map(place.exit(), exit_page, open & ~PageEntry::RW);
+        for (const DataPage& each : data_pages) {
+            std::uint64_t rights = each.rights == Rights::Write ? open : open & ~PageEntry::RW;
+            if (place.has_data)
+                map(place.moved(each.address), frame_address(each.frame), rights | no_execute);
+        }
+    }
     *at(exit_page) = std::byte{0xf4};
     std::memset(at(handlers), 0xf4, 256 * 16);
 
@@ -131,8 +134,8 @@ void Guest::prepare(const Sequence& sequence) {
     std::memcpy(static_cast<void*>(&vcpu), start_.data(), start_.size());
     if (sequence.slot % code_slots != slot_) {
         map_code(sequence.slot % code_slots);
-        for (std::uint64_t code : {code_a, code_b}) {
-            for (unsigned n = 0; n < code_frames; ++n) mmu_->flush_page(GuestVirtual{code + n * page});
+        for (const Place& place : places) {
+            for (unsigned n = 0; n < code_frames; ++n) mmu_->flush_page(GuestVirtual{place.code + n * page});
         }
     }
     if (sequence.flush != 0) mmu_->flush_all();

@@ -43,7 +43,8 @@ bool overwrites_itself(const Decoded& i, const Vcpu& vcpu) {
     std::uint64_t target = vcpu.reg(Gpr::Rdi);
     if (i.raw.address_width == 32) target &= 0xffffffff;
     constexpr std::uint64_t reach = 3 * page;
-    return target + reach - code_a < 2 * reach || target + reach - code_b < 2 * reach;
+    return std::any_of(places.begin(), places.end(),
+                       [&](const Place& place) { return target + reach - place.code < 2 * reach; });
 }
 
 // Bytes that Zydis does not know: #UD, unless they begin an instruction that the host has and we do not show.

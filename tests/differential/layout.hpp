@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // The memory that sequences run in: the same virtual addresses on the bare processor and in the engines.
 //
-// All of it lies below 2 GiB, so that 32-bit addresses and absolute displacements reach it. A `frame` is a
-// page of the image that is compared afterwards.
+// It lies below 2 GiB, so that 32-bit addresses and absolute displacements reach it. The code, and the data
+// that is reached relative to it, lie at higher addresses besides. A `frame` is a page of the image that is
+// compared afterwards.
 
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 
@@ -14,16 +16,14 @@ namespace undercroft::differential {
 inline constexpr std::uint64_t page = 4096;
 
 inline constexpr std::uint64_t bare_frame = 0x6b7d1000;  // the bare runner's own page
-inline constexpr std::uint64_t exit_a = 0x0f000000;      // where a sequence ends: as far from code_a ...
 inline constexpr std::uint64_t code_a = 0x10000000;
-inline constexpr std::uint64_t exit_b = 0x17000000;  // ... as from code_b, the same pages at another address
-inline constexpr std::uint64_t code_b = 0x18000000;
+inline constexpr std::uint64_t exit_a = 0x0f000000;  // where a sequence ends
 inline constexpr std::uint64_t data = 0x20000000;
 inline constexpr std::uint64_t stack = 0x30000000;
 
 inline constexpr unsigned code_frames = 2;
 inline constexpr unsigned frame_count = 9;
-inline constexpr unsigned code_slots = 4;  // physical pages that take turns behind code_a and code_b
+inline constexpr unsigned code_slots = 4;  // physical pages that take turns as code
 
 enum class Rights : std::uint8_t { Read, Write };
 
@@ -32,6 +32,20 @@ struct DataPage {
     unsigned frame;
     Rights rights;
 };
+
+// The same pages of code at several addresses, and as far from each an exit, and the data where it says so.
+// Two are such as programs and libraries have.
+struct Place {
+    std::uint64_t code;
+    bool has_data;
+
+    constexpr std::uint64_t moved(std::uint64_t address) const { return address - code_a + code; }
+    constexpr std::uint64_t exit() const { return moved(exit_a); }
+    constexpr bool has(std::uint64_t address) const { return address - code < code_frames * page; }
+};
+inline constexpr std::uint64_t code_step = 0x08000000;  // which the addresses are multiples of
+inline constexpr std::array<Place, 4> places{
+    {{code_a, true}, {code_a + code_step, false}, {0x2a5618000000, true}, {0x123410000000, true}}};
 
 // What lies beside them is not mapped.
 inline constexpr std::array<DataPage, 7> data_pages{{
@@ -46,18 +60,22 @@ inline constexpr std::array<DataPage, 7> data_pages{{
 
 // The frame that an address lies in, or -1.
 constexpr int frame_of(std::uint64_t address) {
-    for (std::uint64_t code : {code_a, code_b}) {
-        if (address - code < code_frames * page) return static_cast<int>((address - code) / page);
-    }
-    for (const DataPage& each : data_pages) {
-        if (address - each.address < page) return static_cast<int>(each.frame);
+    for (const Place& place : places) {
+        if (place.has(address)) return static_cast<int>((address - place.code) / page);
+        for (const DataPage& each : data_pages) {
+            if (place.has_data && address - place.moved(each.address) < page)
+                return static_cast<int>(each.frame);
+        }
     }
     return -1;
 }
 
 constexpr bool is_code(std::uint64_t address) {
-    return address - code_a < code_frames * page || address - code_b < code_frames * page;
+    return std::any_of(places.begin(), places.end(), [&](const Place& place) { return place.has(address); });
 }
-constexpr bool is_exit(std::uint64_t address) { return address == exit_a || address == exit_b; }
+constexpr bool is_exit(std::uint64_t address) {
+    return std::any_of(places.begin(), places.end(),
+                       [&](const Place& place) { return address == place.exit(); });
+}
 
 }  // namespace undercroft::differential

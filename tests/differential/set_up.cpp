@@ -30,7 +30,7 @@ bool is_plain(std::uint64_t area) {
 std::uint64_t Generator::address_for(const Decoded& decoded, const ZydisDecodedOperand& operand) {
     std::uint64_t address = any_address(random_);
     if (random_.one_in(24)) address = code_address_ + random_.below(96);
-    if (random_.one_in(48)) address = (code_address_ ^ code_a ^ code_b) + random_.below(96);
+    if (random_.one_in(48)) address = places[1].moved(code_address_) + random_.below(96);
     bool aligned = operand.size >= 128 && !random_.one_in(4) && decoded.raw.meta.isa_ext != ZYDIS_ISA_EXT_X87;
     if (aligned || decoded.has(ZYDIS_ATTRIB_HAS_LOCK)) address &= ~std::uint64_t{31};
     return address;

@@ -175,6 +175,7 @@ std::vector<std::pair<std::string, std::uint64_t>> TranslateEngine::statistics()
         {"guest code bytes translated", cache.guest_bytes},
         {"blocks translated", cache.blocks},
         {"of them, traces of loops", cache.traces},
+        {"of them, copies for another address", cache.copies},
         {"code cache bytes", translator_->memory().code_used()},
         {"code cache record bytes", translator_->memory().records_used()},
         {"code cache flushes", cache.flushes},

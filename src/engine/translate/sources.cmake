@@ -41,9 +41,11 @@ set(TRANSLATE_SOURCES
   translate/lower/flags.cpp
   translate/lower/helper.cpp
   translate/lower/memory.cpp
+  translate/lower/relocation.cpp
   translate/lower/stack.cpp
   translate/lower/system.cpp
   translate/lower/trace.cpp
+  translate/runtime/relocate.cpp
   translate/runtime/signals.cpp
   translate/runtime/thunks.cpp
   translate/runtime/trace.cpp
@@ -57,6 +59,7 @@ set(TRANSLATE_TEST_SOURCES
   translate/decode/decoder_test.cpp
   translate/emit/assembler_test.cpp
   translate/runtime/code_cache_test.cpp
+  translate/runtime/relocate_test.cpp
   translate/runtime/string_callback_test.cpp
   translate/runtime/perf_map_test.cpp
   translate/runtime/spin_test.cpp

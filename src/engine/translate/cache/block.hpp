@@ -68,6 +68,7 @@ struct BlockExit : Callback {
     std::uint32_t live = 0;      // flags that are kept for the target; others it must not read
     bool flags_in_host = false;  // link to the entry that expects flags in the host's flags
     std::uint8_t heat = 0;  // of a loop: how often it is to be taken before it becomes a trace; zero: never
+    std::uint8_t first_heat = 0;         // what it began with
     AccessMode mode = AccessMode::User;  // at the target (STAC and CLAC change it)
 };
 
@@ -100,6 +101,13 @@ struct Block {
     HostCode cold_end = nullptr;
     BlockExit* incoming = nullptr;  // exits of other blocks linked to this one
     Block* next_in_page = nullptr;
+    // What a copy for another virtual page needs to know; none can be made if `movable` is false.
+    bool movable = false;
+    std::uint32_t first_relocation = 0;
+    std::uint32_t relocations = 0;
+    std::uint32_t record_bytes = 0;  // of this and the records behind it
+    std::uint32_t first_fault_point = 0;
+    std::uint32_t fault_points = 0;
 };
 
 }  // namespace undercroft::translate

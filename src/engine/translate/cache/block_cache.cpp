@@ -3,7 +3,6 @@
 
 namespace undercroft::translate {
 namespace {
-constexpr std::size_t first_block_slots = std::size_t{1} << 15;
 constexpr std::size_t first_page_slots = std::size_t{1} << 12;
 }  // namespace
 
@@ -39,21 +38,9 @@ std::uint32_t BlockCache::add_page(std::uint64_t virtual_page, std::uint64_t pfn
     return id;
 }
 
-void BlockCache::grow_blocks() {
-    std::vector<Slot> larger(block_table_.size() * 2);
-    block_count_ = 0;
-    for (const Slot& slot : block_table_) {
-        if (slot.block == nullptr) continue;
-        insert(larger, slot.key, slot.block);
-        ++block_count_;
-    }
-    block_table_ = std::move(larger);
-}
-
 void BlockCache::add(Block* block) {
-    if ((block_count_ + 1) * 2 > block_table_.size()) grow_blocks();
-    insert(block_table_, key_of(block->page_id, block->rip, block->variant), block);
-    ++block_count_;
+    blocks_.add(key_of(block->page_id, block->rip, block->variant), block);
+    if (block->movable) movable_.add(place_key(*block), block);
     list(block);
     ++statistics.blocks;
     if (block->trace) ++statistics.traces;
@@ -91,8 +78,8 @@ void BlockCache::clear() {
     pfns_.clear();
     pages_by_id_.assign(1, PageInstance{});
     page_table_.assign(first_page_slots, no_page_instance);
-    block_table_.assign(first_block_slots, Slot{});
-    block_count_ = 0;
+    blocks_.clear();
+    movable_.clear();
     for (EngineFrame* frame : frames_) {
         for (auto& cache : frame->jump_cache) cache.fill(indirect_miss_);
         for (auto& ids : frame->exec_id) ids.fill(no_page_instance);

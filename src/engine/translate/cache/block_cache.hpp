@@ -11,6 +11,7 @@
 #pragma once
 
 #include "engine/translate/cache/block.hpp"
+#include "engine/translate/cache/block_table.hpp"
 #include "engine/translate/cache/code_memory.hpp"
 #include "engine/translate/runtime/frame.hpp"
 #include "mmu/code_pages.hpp"
@@ -37,6 +38,7 @@ struct CacheStatistics {
     std::uint64_t flushes = 0;        // whole cache emptied
     std::uint64_t links = 0;
     std::uint64_t traces = 0;  // of the blocks
+    std::uint64_t copies = 0;  // of the blocks: made from one for another virtual page
 };
 
 class BlockCache final : public CodePages::Listener {
@@ -49,6 +51,10 @@ public:
     const PageInstance& page(std::uint32_t id) const noexcept { return pages_by_id_[id]; }
 
     Block* find(std::uint32_t page_id, std::uint64_t rip, Variant variant) const noexcept;
+    // One at this place of physical memory that can be copied for another virtual page, or null.
+    Block* find_movable(GuestPhysical place, AccessMode mode) const noexcept {
+        return movable_.find(place_key(place, mode));
+    }
     void add(Block* block);
     // `tail` stands for a block in the page where its only instruction ends: `whole`, `pfn`, `granules` are
     // set.
@@ -57,8 +63,9 @@ public:
     // Takes a block out, so that a trace can have its place.
     void replace(Block& block);
 
-    // Patches `exit` to go to `to` directly.
+    // Patches `exit` to go to `to` directly, or to its stub.
     void link(BlockExit& exit, Block& to) noexcept;
+    void unlink(BlockExit& exit) noexcept;
 
     // Where unlinked jump-cache slots go.
     void set_indirect_miss(HostCode miss) { indirect_miss_ = miss; }
@@ -93,13 +100,13 @@ private:
         return static_cast<std::uint64_t>(variant) << 62 | std::uint64_t{page_id} << 12 | (rip & 0xfff);
     }
 
-    // An open-addressed table: zero keys are free.
-    struct Slot {
-        std::uint64_t key = 0;
-        Block* block = nullptr;
-    };
-    void grow_blocks();
-    void insert(std::vector<Slot>& table, std::uint64_t key, Block* block) noexcept;
+    static std::uint64_t place_key(GuestPhysical place, AccessMode mode) noexcept {
+        return (static_cast<std::uint64_t>(mode) + 1) << 62 | place.value();
+    }
+    static std::uint64_t place_key(const Block& block) noexcept {
+        return place_key(GuestPhysical{block.pfn << 12 | block.offset}, block.mode);
+    }
+
     void grow_pages();
     void insert_page(std::uint32_t id) noexcept;
 
@@ -109,8 +116,8 @@ private:
     std::vector<EngineFrame*> frames_;
     std::vector<PageInstance> pages_by_id_;
     std::vector<std::uint32_t> page_table_;  // open-addressed: ids; zero is free
-    std::vector<Slot> block_table_;
-    std::size_t block_count_ = 0;
+    BlockTable blocks_;
+    BlockTable movable_;  // by their place in physical memory, one for each
     ZeroedArray<Block*> blocks_by_pfn_;
     std::vector<std::uint64_t> pfns_;  // that had blocks since the last clear()
 };

@@ -19,13 +19,7 @@ std::uint32_t BlockCache::find_page(std::uint64_t virtual_page, std::uint64_t pf
 }
 
 Block* BlockCache::find(std::uint32_t page_id, std::uint64_t rip, Variant variant) const noexcept {
-    std::uint64_t key = key_of(page_id, rip, variant);
-    std::size_t mask = block_table_.size() - 1;
-    for (std::size_t i = hash(key) & mask;; i = (i + 1) & mask) {
-        const Slot& slot = block_table_[i];
-        if (slot.key == key) return slot.block;  // null once discarded
-        if (slot.key == 0) return nullptr;
-    }
+    return blocks_.find(key_of(page_id, rip, variant));
 }
 
 HostCode BlockCache::goal(const BlockExit& exit) noexcept {
@@ -69,11 +63,11 @@ void BlockCache::link(BlockExit& exit, Block& to) noexcept {
     ++statistics.links;
 }
 
-void BlockCache::insert(std::vector<Slot>& table, std::uint64_t key, Block* block) noexcept {
-    std::size_t mask = table.size() - 1;
-    std::size_t i = hash(key) & mask;
-    while (table[i].key != 0 && table[i].key != key) i = (i + 1) & mask;
-    table[i] = {key, block};
+void BlockCache::unlink(BlockExit& exit) noexcept {
+    exit.to = nullptr;
+    exit.next_incoming = nullptr;
+    aim(exit);
+    if (exit.guard != nullptr) memory_.patch_imm32(exit.guard, no_page_instance);
 }
 
 void BlockCache::discard(Block& block) {
@@ -82,14 +76,12 @@ void BlockCache::discard(Block& block) {
     block.valid = false;
     for (BlockExit* exit = block.incoming; exit != nullptr;) {
         BlockExit* next = exit->next_incoming;
-        exit->to = nullptr;
-        aim(*exit);
-        if (exit->guard != nullptr) memory_.patch_imm32(exit->guard, no_page_instance);
-        exit->next_incoming = nullptr;
+        unlink(*exit);
         exit = next;
     }
     block.incoming = nullptr;
-    insert(block_table_, key_of(block.page_id, block.rip, block.variant), nullptr);
+    blocks_.put(key_of(block.page_id, block.rip, block.variant), nullptr);
+    if (block.movable && movable_.find(place_key(block)) == &block) movable_.put(place_key(block), nullptr);
     for (EngineFrame* frame : frames_) {
         HostCode& slot = frame->jump_cache[static_cast<unsigned>(block.mode)][jump_slot(block.rip)];
         if (block.indirect_entry != nullptr && slot == block.indirect_entry) slot = indirect_miss_;

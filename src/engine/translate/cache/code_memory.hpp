@@ -16,6 +16,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <new>
 #include <span>
@@ -28,6 +29,8 @@ public:
     // addresses in each process.
     static constexpr std::size_t default_code_size = std::size_t{64} << 20;
     static constexpr std::size_t default_record_size = std::size_t{128} << 20;
+
+    static constexpr std::size_t record_alignment = 8;
 
     // Whole pages each. Errors: "code cache: reason".
     static Result<std::unique_ptr<CodeMemory>> create(std::size_t code_size = default_code_size,
@@ -43,6 +46,25 @@ public:
         return {{writable_ + region.used, region.end - region.used}, executable_ + region.used};
     }
     void take(Part part, std::size_t bytes) { region_of(part).used += bytes; }
+    // Code once more, in the same part; what depends on its place is left to the caller.
+    HostCode copy(Part part, HostCode from, std::size_t bytes) {
+        HostCode copy = executable_ + region_of(part).used;
+        std::memcpy(writable_ + region_of(part).used, from, bytes);
+        take(part, bytes);
+        return copy;
+    }
+    // Where the 32-bit displacement at `site` leads.
+    HostCode target_of(HostCode site) const noexcept { return site + 4 + read<std::int32_t>(site); }
+    template <class T>
+    T read(HostCode site) const noexcept {
+        T value;
+        __builtin_memcpy(&value, site, sizeof value);
+        return value;
+    }
+    template <class T>
+    void write(HostCode site, T value) noexcept {
+        __builtin_memcpy(writable_ + offset_of(site), &value, sizeof value);
+    }
     // In either part.
     std::size_t code_left() const { return std::min(hot_.end - hot_.used, cold_.end - cold_.used); }
     std::size_t code_used() const { return hot_.used + (cold_.used - hot_.end); }
@@ -74,10 +96,20 @@ public:
     // A record that lives until reset().
     template <class T>
     T* record() {
+        static_assert(alignof(T) <= record_alignment);
         records_used_ = (records_used_ + alignof(T) - 1) / alignof(T) * alignof(T);
         T* place = new (records_ + records_used_) T{};
         records_used_ += sizeof(T);
         return place;
+    }
+
+    // Records once more, one behind the other as they were.
+    std::byte* copy_records(const void* from, std::size_t bytes) {
+        records_used_ = (records_used_ + record_alignment - 1) / record_alignment * record_alignment;
+        std::byte* copy = records_ + records_used_;
+        std::memcpy(copy, from, bytes);
+        records_used_ += bytes;
+        return copy;
     }
 
     std::uint32_t record_offset(const void* record) const {

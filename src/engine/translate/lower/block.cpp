@@ -29,7 +29,8 @@ Lowering::Lowering(CodeMemory& memory, const Thunks& thunks, Block& block,
       as_{memory.assemble(CodeMemory::Part::Hot)},
       counted_{settings.counted},
       trace_heat_{settings.trace_heat},
-      indirect_entry_{settings.indirect_entry} {}
+      indirect_entry_{settings.indirect_entry},
+      relocations_{settings.relocations} {}
 
 void Lowering::lower(std::span<Instruction> instructions, const AccessGroups& groups, std::uint32_t live_in,
                      const Edges& edges) {
@@ -61,6 +62,7 @@ void Lowering::lower(std::span<Instruction> instructions, const AccessGroups& gr
     cold_stubs();
     block_.cold_end = as_.here();
     memory_.take(CodeMemory::Part::Cold, as_.size());
+    block_.movable = relocations_ != nullptr;
 }
 
 // Where flags are wanted in the host's, the way in that has them there comes first, as most come that way;
@@ -114,10 +116,12 @@ void Lowering::other_entry() {
         block_.host_entry = as_.here();
         keep_flags(block_.live_in);
         as_.jmp(block_.frame_entry);
+        note_relative();
     } else if (block_.frame_entry == nullptr) {
         block_.frame_entry = as_.here();
         restore_flags();
         as_.jmp(block_.host_entry);
+        note_relative();
     }
 }
 
@@ -185,7 +189,9 @@ void Lowering::cold_stubs() {
         CHECK(as_.has_room(), "the code cache was to be emptied before this block");
         if (stub.exit != nullptr) stub.exit->stub = as_.here();
         for (HostCode jump : stub.jumps) {
-            if (jump != nullptr) memory_.patch_jump(jump, as_.here());
+            if (jump == nullptr) continue;
+            memory_.patch_jump(jump, as_.here());
+            if (stub.exit == nullptr || jump != stub.exit->jump) note(Relocation::Kind::Relative, jump);
         }
         if (stub.save_flags) {
             keep_flags(static_cast<std::uint32_t>(RFLAGS::Arithmetic));
@@ -193,13 +199,16 @@ void Lowering::cold_stubs() {
         if (stub.record == nullptr) {
             if (counted_) as_.store32_imm(engine_field(offsetof(EngineFrame, live_flags)), stub.poll_live);
             if (counted_ && stub.poll_remaining != 0) count(-static_cast<int>(stub.poll_remaining));
-            as_.mov_imm(scratch0, stub.poll_rip);
+            mov_guest_address(scratch0, stub.poll_rip);
             as_.jmp(thunks_.attention);
+            note_relative();
             continue;
         }
         if (stub.tag_offset) as_.alu(Alu::Add, scratch0, Mem::frame_indexed(scratch1, *stub.tag_offset));
         as_.lea_rip(scratch1, reinterpret_cast<HostCode>(stub.record));
+        note_relative();
         as_.jmp(stub.thunk != nullptr ? stub.thunk : thunks_.call);
+        note_relative();
     }
 }
 

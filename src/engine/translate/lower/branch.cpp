@@ -17,6 +17,7 @@ constexpr Mem operand_field = engine_field(offsetof(EngineFrame, operand));
 
 BlockExit* Lowering::new_exit(std::uint64_t target, AccessMode mode, bool flags_in_host) {
     auto* exit = memory_.record<BlockExit>();
+    note_record(Relocation::Kind::Exit, exit);
     exit->function = exit_taken;
     exit->from = &block_;
     exit->target = target;
@@ -64,10 +65,11 @@ BlockExit* Lowering::exit_to(const Instruction& i, std::uint64_t target, std::ui
     exit->live = live;
     if (block_.idle && target == block_.rip) exit->function = round_closed;
     // Closes a loop, unless it is a call.
-    if (same_page(target) && target <= i.rip && i.kind != Kind::CallDirect) exit->heat = trace_heat_;
+    if (same_page(target) && target <= i.rip && i.kind != Kind::CallDirect)
+        exit->first_heat = exit->heat = trace_heat_;
     HostCode missed = nullptr;
     if (!same_page(target)) {
-        std::size_t guard = as_.cmp32_imm_patchable(exec_id_field(mode, target), 0xffffffff);
+        std::size_t guard = cmp_exec_id(mode, target, no_page_instance);
         exit->guard = as_.address(guard);
         missed = as_.address(as_.jcc(Condition::NE));
         clobber_flags();
@@ -110,6 +112,7 @@ void Lowering::go_indirect(const Instruction& i, std::int32_t stack_moved) {
     Site* site = new_site(i, step_instruction, 0, Access::Read, 0);
     site->stack_moved = stack_moved;
     as_.store32_imm(engine_field(offsetof(EngineFrame, branch_record)), memory_.record_offset(site));
+    note(Relocation::Kind::RecordOffset, as_.here() - 4);
     constexpr auto index_mask = static_cast<std::int32_t>(EngineFrame::jump_cache_size - 1);
     std::size_t array = offsetof(EngineFrame, jump_cache) + static_cast<std::size_t>(block_.mode) *
                                                                 EngineFrame::jump_cache_size *

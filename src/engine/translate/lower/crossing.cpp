@@ -7,6 +7,7 @@ namespace undercroft::translate {
 
 // Flags are in the frame: nothing was executed yet.
 void Lowering::check_tail(const Instruction& i) {
+    immovable();
     auto* site = memory_.record<TailSite>();
     site->function = tail_missed;
     site->rip = i.rip;

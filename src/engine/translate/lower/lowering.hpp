@@ -14,6 +14,7 @@
 #include "engine/translate/analyse/merge.hpp"
 #include "engine/translate/cache/block.hpp"
 #include "engine/translate/cache/code_memory.hpp"
+#include "engine/translate/cache/relocation.hpp"
 #include "engine/translate/decode/instruction.hpp"
 #include "engine/translate/decode/registers.hpp"
 #include "engine/translate/emit/assembler.hpp"
@@ -49,6 +50,9 @@ public:
         bool counted = false;         // see Options
         std::uint8_t trace_heat = 0;  // of exits that close loops; zero: no traces
         bool indirect_entry = false;  // in front of the block
+        // What a copy would change is added here, and whether one can be made at all said in the block; null:
+        // none will be.
+        Relocations* relocations = nullptr;
     };
     Lowering(CodeMemory& memory, const Thunks& thunks, Block& block, std::vector<FaultPoint>& fault_points,
              Settings settings);
@@ -145,7 +149,8 @@ private:
     void push(const Instruction& i);
     void pop(const Instruction& i);
     void leave(const Instruction& i);
-    void store_imm_at(Mem to, std::uint64_t value);  // 8 bytes at what reach() gave
+    void store_imm_at(Mem to, std::uint64_t value,
+                      bool guest_address = false);  // 8 bytes at what reach() gave
     void store_register_at(Mem to, int reg);
     void load_register_from(int reg, Mem from);
     void load_operand_to_frame(const Instruction& i, const Operand& operand);
@@ -197,6 +202,14 @@ private:
         return static_cast<unsigned>(gpr_number(operand.reg));
     }
 
+    // --- relocation.cpp
+    void note(Relocation::Kind kind, HostCode at);
+    void note_record(Relocation::Kind kind, const void* record);
+    void note_relative() { note(Relocation::Kind::Relative, as_.here() - 4); }  // just emitted
+    void mov_guest_address(int reg, std::uint64_t address);
+    std::size_t cmp_exec_id(AccessMode mode, std::uint64_t rip, std::uint32_t id);
+    void immovable() { relocations_ = nullptr; }
+
     Site* new_site(const Instruction& i, CallbackFunction function, unsigned size, Access access,
                    unsigned detail);
     bool same_page(std::uint64_t rip) const { return (rip ^ block_.rip) >> 12 == 0; }
@@ -211,6 +224,7 @@ private:
     bool counted_;
     std::uint8_t trace_heat_;
     bool indirect_entry_;
+    Relocations* relocations_;
     unsigned remaining_ = 0;  // instructions from the one being lowered to the block's end
     bool in_host_ = false;
     bool in_frame_ = true;

@@ -32,7 +32,7 @@ void Lowering::effective_address(const Instruction& i, const MemoryOperand& m) {
     bool short_address = i.address_width == 32;
     if (m.base == ZYDIS_REGISTER_RIP || m.base == ZYDIS_REGISTER_EIP) {
         std::uint64_t address = i.next_rip() + static_cast<std::uint64_t>(m.disp);
-        as_.mov_imm(scratch0, short_address ? address & 0xffffffff : address);
+        mov_guest_address(scratch0, short_address ? address & 0xffffffff : address);
     } else if (base == Mem::none && index == Mem::none) {
         auto address = static_cast<std::uint64_t>(m.disp);
         as_.mov_imm(scratch0, short_address ? address & 0xffffffff : address);
@@ -65,6 +65,7 @@ static bool uses_segment_base(const Instruction& i) {
 Site* Lowering::new_site(const Instruction& i, CallbackFunction function, unsigned size, Access access,
                          unsigned detail) {
     auto* site = memory_.record<Site>();
+    note_record(Relocation::Kind::Site, site);
     site->function = function;
     site->rip = i.rip;
     site->length = i.length;

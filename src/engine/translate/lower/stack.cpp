@@ -9,14 +9,18 @@ constexpr Mem checked{.base = scratch0, .index = scratch1};
 constexpr std::uint32_t every_flag = static_cast<std::uint32_t>(RFLAGS::Arithmetic);
 }  // namespace
 
-void Lowering::store_imm_at(Mem to, std::uint64_t value) {
+void Lowering::store_imm_at(Mem to, std::uint64_t value, bool guest_address) {
     if (Assembler::fits_int32(value)) {
+        if (guest_address) immovable();
         as_.store_imm(to, static_cast<std::int32_t>(value));
         return;
     }
     take_scratch1();
     as_.lea(scratch0, to);
-    as_.mov_imm(scratch1, value);
+    if (guest_address)
+        mov_guest_address(scratch1, value);
+    else
+        as_.mov_imm(scratch1, value);
     as_.store(Mem{.base = scratch0}, scratch1);
 }
 
@@ -111,7 +115,7 @@ void Lowering::leave(const Instruction& i) {
 }
 
 void Lowering::push_return_address(const Instruction& i) {
-    store_imm_at(reach(i, Access::Write, 8, rsp, stack_behind_ - 8), i.next_rip());
+    store_imm_at(reach(i, Access::Write, 8, rsp, stack_behind_ - 8), i.next_rip(), true);
     stack_behind_ -= 8;
     settle_stack();
 }

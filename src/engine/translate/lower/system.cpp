@@ -11,7 +11,9 @@ constexpr Mem kernel_gs_base = vcpu_field(offsetof(Vcpu, kernel_gs_base));
 void Lowering::hand_over(Site* site, HostCode thunk) {
     take_scratch1();
     as_.lea_rip(scratch1, reinterpret_cast<HostCode>(static_cast<Callback*>(site)));
+    note_relative();
     as_.jmp(thunk);
+    note_relative();
     site->resume = as_.here();
     clobber_flags();
 }

@@ -8,7 +8,7 @@
 #pragma once
 
 #include "base/result.hpp"
-#include "engine/translate/emit/assembler.hpp"
+#include "engine/translate/cache/block.hpp"
 #include "x86/paging.hpp"
 
 #include <cstdint>
@@ -24,6 +24,10 @@ public:
     static void add(HostCode begin, HostCode end, const char* kind, AccessMode mode,
                     std::uint64_t rip) noexcept {
         if (fd_ >= 0) write(begin, end, kind, mode, rip);
+    }
+    static void add(const Block& block) noexcept {
+        add(block.code_begin, block.code_end, block.trace ? "_trace" : "", block.mode, block.rip);
+        add(block.cold_begin, block.cold_end, "_cold", block.mode, block.rip);
     }
 
 private:

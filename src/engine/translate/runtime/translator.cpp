@@ -41,6 +41,11 @@ Assumptions assumptions_of(const Vcpu& vcpu) {
     return a;
 }
 
+// Guest addresses near it take 64 bits to name.
+bool may_be_copied_to(std::uint64_t rip) {
+    return rip >= std::uint64_t{1} << 33 && rip < std::uint64_t{1} << 47;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Translator>> Translator::create(Vcpu& vcpu, const Options& options) {
@@ -85,6 +90,7 @@ void Translator::empty_cache() {
     cache_.clear();
     memory_->reset(hot_mark_);
     fault_points_.clear();
+    relocations_.clear();
     forget_exec();
     EngineFrame::of(vcpu_).leave_exit = nullptr;
 }
@@ -203,6 +209,10 @@ Block* Translator::translate(Vcpu& vcpu, bool& step_instead, Variant variant) {
     step_instead = where.host == nullptr;
     if (step_instead) return nullptr;
     make_room(options_.block_limit);
+    if (variant == Variant::Merged && may_be_copied_to(vcpu.rip)) {
+        const Block* known = cache_.find_movable(where.physical, mode);
+        if (known != nullptr) return copy_block(*known, block_at(vcpu, where, mode));
+    }
     CodePages& pages = vcpu.mmu->code_pages();
     std::uint64_t pfn = where.physical.page();
     if (pages.claim(pfn)) return nullptr;
@@ -279,13 +289,28 @@ Block* Translator::make_block(const Vcpu& vcpu, std::span<Instruction> instructi
         for (Instruction& i : instructions) i.group = -1;
     EngineFrame& frame = EngineFrame::of(vcpu_);
     bool indirect = std::exchange(frame.reached_indirectly, false) && block->variant == Variant::Merged;
-    Lowering::Settings settings{
-        .counted = options_.counted, .trace_heat = options_.trace_heat, .indirect_entry = indirect};
+    // User code lies at other addresses in each process; kernels stay where they are.
+    bool may_move = block->mode == AccessMode::User && block->variant == Variant::Merged && !block->trace &&
+                    !options_.broken_rip;
+    relocations_.begin_block();
+    block->first_fault_point = static_cast<std::uint32_t>(fault_points_.size());
+    Lowering::Settings settings{.counted = options_.counted,
+                                .trace_heat = options_.trace_heat,
+                                .indirect_entry = indirect,
+                                .relocations = may_move ? &relocations_ : nullptr};
     Lowering{*memory_, thunks_, *block, fault_points_, settings}.lower(instructions, groups, live_in, edges);
+    if (block->movable) {
+        block->first_relocation = relocations_.first();
+        block->relocations = relocations_.count();
+        block->record_bytes =
+            static_cast<std::uint32_t>(memory_->records_used() - memory_->record_offset(block));
+        block->fault_points = static_cast<std::uint32_t>(fault_points_.size()) - block->first_fault_point;
+    } else {
+        relocations_.forget_block();
+    }
     cache_.add(block);
     if (indirect) cache_.remember_indirect(frame, *block);
-    PerfMap::add(block->code_begin, block->code_end, block->trace ? "_trace" : "", block->mode, block->rip);
-    PerfMap::add(block->cold_begin, block->cold_end, "_cold", block->mode, block->rip);
+    PerfMap::add(*block);
     guest_instructions_ += instructions.size();
     return block;
 }

@@ -126,6 +126,8 @@ private:
     bool make_room(std::size_t instructions);
     // From decoded instructions to a block that can be found; `block` has its place, granules and variant.
     Block* make_block(const Vcpu& vcpu, std::span<Instruction> instructions, const Block& block);
+    // From a block for one virtual page to one for another; `properties` has its place.
+    Block* copy_block(const Block& from, const Block& properties);
     Block block_at(const Vcpu& vcpu, const Translation& where, AccessMode mode);
     std::span<Instruction> decode_trace(Block& block);  // adds its granules, and whether it is idle
     bool follow(Instruction& branch, std::uint32_t page_id, std::span<const std::uint64_t> returns) const;
@@ -147,6 +149,7 @@ private:
     Assumptions assumptions_;
     std::vector<Instruction> instructions_;
     std::vector<FaultPoint> fault_points_;
+    Relocations relocations_;
     std::uint64_t guest_instructions_ = 0;
 
     // Which exec_id slots hold pages of the current address space alone, and what they have held of others.

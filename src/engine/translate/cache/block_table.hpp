@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// Blocks by a key that is not zero: an open-addressed table that grows, and forgets all of them at once.
+//
+// find() and put() of a key that is there already are called from helpers of generated code: general
+// registers only, no allocation.
+
+#pragma once
+
+#include "engine/translate/cache/block.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+namespace undercroft::translate {
+
+class BlockTable {
+public:
+    BlockTable() { clear(); }
+
+    // Null: none, or null was put there.
+    Block* find(std::uint64_t key) const noexcept { return slots_[place(slots_, key)].block; }
+    // The key must have been added before.
+    void put(std::uint64_t key, Block* block) noexcept { slots_[place(slots_, key)] = {key, block}; }
+    void add(std::uint64_t key, Block* block) {
+        if ((count_ + 1) * 2 > slots_.size()) grow();
+        Slot& slot = slots_[place(slots_, key)];
+        if (slot.key == 0) ++count_;
+        slot = {key, block};
+    }
+    void clear() {
+        constexpr std::size_t first_size = std::size_t{1} << 15;
+        slots_.assign(first_size, Slot{});
+        count_ = 0;
+    }
+
+private:
+    struct Slot {
+        std::uint64_t key = 0;
+        Block* block = nullptr;
+    };
+
+    // Where the key is, or would be.
+    static std::size_t place(const std::vector<Slot>& slots, std::uint64_t key) noexcept {
+        std::uint64_t hash = key * 0x9e3779b97f4a7c15;
+        std::size_t mask = slots.size() - 1;
+        std::size_t n = (hash ^ hash >> 29) & mask;
+        while (slots[n].key != key && slots[n].key != 0) n = (n + 1) & mask;
+        return n;
+    }
+    void grow() {
+        std::vector<Slot> larger(slots_.size() * 2);
+        count_ = 0;
+        for (const Slot& slot : slots_) {
+            if (slot.block == nullptr) continue;
+            larger[place(larger, slot.key)] = slot;
+            ++count_;
+        }
+        slots_ = std::move(larger);
+    }
+
+    std::vector<Slot> slots_;
+    std::size_t count_ = 0;
+};
+
+}  // namespace undercroft::translate
