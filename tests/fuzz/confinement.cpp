@@ -150,8 +150,9 @@ bool Proof::go_to(HostCode target) {
         return reg(scratch0).is_guests();
     }
     const Thunks& thunks = translator_.thunks();
-    if (target == thunks.call || target == thunks.call_outside || target == thunks.call_for_distance)
-        return call(target);
+    HostCode thunk = ends_like(target);
+    if (thunk == thunks.call || thunk == thunks.call_outside || thunk == thunks.call_for_distance)
+        return call(thunk);
     if (target == block_.frame_entry || target == block_.host_entry) {
         leaves();
         return true;
@@ -162,6 +163,17 @@ bool Proof::go_to(HostCode target) {
     return true;
 }
 
+// A thunk for failed checks goes on behind the check on its own, if all that is accessed lies at the distance
+// of its first page: it asks for what a call that goes on there gives.
+HostCode Proof::ends_like(HostCode thunk) const {
+    if (!failed_probe_) return thunk;
+    const Thunks& thunks = translator_.thunks();
+    Access access = probes_.at(*failed_probe_).access;
+    const Thunks::Missed& missed = thunks.missed[Thunks::missed_index(block_.mode, access)];
+    return thunk == missed.for_host       ? thunks.call
+           : thunk == missed.for_distance ? thunks.call_for_distance
+                                          : thunk;
+}
 // To the thunk, with a record in r11.
 bool Proof::call(HostCode thunk) {
     leaves();

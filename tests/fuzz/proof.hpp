@@ -169,6 +169,7 @@ private:
     bool jumps_through_cache(const Operand& m);
     bool jump_conditional();
     bool go_to(translate::HostCode target);
+    translate::HostCode ends_like(translate::HostCode thunk) const;
     bool call(translate::HostCode thunk);
     void resume_here(const translate::Site& site);
 

@@ -60,6 +60,7 @@ set(TRANSLATE_TEST_SOURCES
   translate/emit/assembler_test.cpp
   translate/runtime/code_cache_test.cpp
   translate/runtime/relocate_test.cpp
+  translate/runtime/side_by_side_test.cpp
   translate/runtime/string_callback_test.cpp
   translate/runtime/perf_map_test.cpp
   translate/runtime/spin_test.cpp

@@ -71,7 +71,9 @@ public:
         auto use = use_of(i);
         if (use) join(i, *use);
         follow(i);
-        if (i.follow != Follow::Nothing) sealed_ = groups_.count;
+        if (i.follow == Follow::Nothing) return;
+        sealed_ = groups_.count;
+        limit_ = AccessGroups::max_walk;
     }
 
 private:
@@ -99,7 +101,8 @@ private:
         std::int32_t high = low + use.size;
         for (unsigned n = groups_.count; n-- > 0;) {
             AccessGroup& g = groups_.group[n];
-            if (key_[n] != key || std::max(g.high, high) - std::min(g.low, low) > AccessGroups::max_range)
+            std::int32_t range = std::max(g.high, high) - std::min(g.low, low);
+            if (key_[n] != key || range > limit_ || range - (g.high - g.low) > AccessGroups::max_range)
                 continue;
             if (n < sealed_ && use.access == Access::Write && g.access == Access::Read) continue;
             g.low = std::min(g.low, low);
@@ -206,6 +209,7 @@ private:
     // Groups before the last way out of a trace. A write behind it may never come, and must not make of a
     // read one that is checked as a write: on a page that may only be read it would fail each time.
     unsigned sealed_ = 0;
+    std::int32_t limit_ = AccessGroups::max_range;
     unsigned next_root_ = 1;  // zero: no register
     std::array<Value, 16> value_{};
     std::array<Key, AccessGroups::limit> key_{};

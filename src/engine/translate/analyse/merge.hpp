@@ -36,6 +36,9 @@ struct AccessGroup {
 struct AccessGroups {
     static constexpr unsigned limit = 16;           // frame slots
     static constexpr std::int32_t max_range = 192;  // bytes: the wider, the likelier a page border inside
+    // Behind a branch that a trace follows, for an access that lies as close to the others: what a loop
+    // walks through.
+    static constexpr std::int32_t max_walk = 1024;
     std::array<AccessGroup, limit> group;
     unsigned count = 0;
 };

@@ -50,6 +50,25 @@ TEST(Merge, FollowsARegisterThatMovesByConstants) {
     EXPECT_EQ(block[2].group, 0);
 }
 
+// Rounds of a loop: 64 bytes each, then 512.
+TEST(Merge, WalksFurtherBehindAFollowedBranchIfInSmallSteps) {
+    auto rounds = [](unsigned step) {
+        std::vector<Instruction> block;
+        for (unsigned n = 0; n < 20; ++n) {
+            for (Instruction& i : decode({0x48, 0x8b, 0x07,                                // mov rax, [rdi]
+                                          0x48, 0x81, 0xc7, step & 0xff, step >> 8, 0, 0,  // add rdi, step
+                                          0x75, 0xf4}))                                    // jne
+                block.push_back(i);
+            block.back().follow = Follow::Taken;
+        }
+        return merge_accesses(block);
+    };
+    AccessGroups dense = rounds(64);
+    EXPECT_EQ(dense.count, 2u);
+    EXPECT_EQ(dense.group[0].size(), 15 * 64 + 8u);
+    EXPECT_EQ(rounds(512).count, AccessGroups::limit) << "each by itself";
+}
+
 TEST(Merge, ForgetsARegisterThatIsWritten) {
     auto block = decode({0x48, 0x8b, 0x7f, 0x08,    // mov rdi, [rdi+8]
                          0x48, 0x8b, 0x7f, 0x08});  // mov rdi, [rdi+8]

@@ -91,12 +91,11 @@ void Lowering::take_scratch1() {
 // scratch0 holds the address of `size` bytes that are checked. Destroys the host's flags: the caller has
 // saved what is live.
 void Lowering::check(const Instruction& i, Access access, unsigned size, Checked result) {
-    CHECK(size > 0 && size <= 256, "checked access of an odd size");
+    CHECK(size > 0 && size <= AccessGroups::max_walk, "checked access of an odd size");
     take_scratch1();
     constexpr std::int32_t index_mask = (Tlb::entry_count - 1) * sizeof(TlbEntry);
     std::size_t array = tlb_offset(block_.mode);
-    std::size_t tag =
-        array + (access == Access::Write ? offsetof(TlbEntry, write_tag) : offsetof(TlbEntry, read_tag));
+    std::size_t tag = tag_offset(block_.mode, access);
     bool distance = result == Checked::Distance;
     as_.rorx(scratch1, scratch0, 7);
     as_.alu32_imm(Alu::And, scratch1, index_mask);
@@ -107,10 +106,14 @@ void Lowering::check(const Instruction& i, Access access, unsigned size, Checked
         for_group && groups_.group[static_cast<std::size_t>(i.group)].leader_access == Access::Read;
     bool detail = for_group ? leader_reads : may_cross(i, access);
     Site* site = new_site(i, for_group ? range_missed : access_missed, size, access, detail ? 1 : 0);
-    cold_.push_back({.jumps = {as_.address(as_.jcc(Condition::A))},
-                     .record = site,
-                     .tag_offset = tag,
-                     .thunk = distance ? thunks_.call_for_distance : nullptr});
+    // A single access that crosses a page may have to be aligned, or is locked: that is not for here.
+    bool may_go_on = for_group || detail;
+    const Thunks::Missed& missed = thunks_.missed[Thunks::missed_index(block_.mode, access)];
+    HostCode thunk = may_go_on  ? (distance ? missed.for_distance : missed.for_host)
+                     : distance ? thunks_.call_for_distance
+                                : thunks_.call;
+    cold_.push_back(
+        {.jumps = {as_.address(as_.jcc(Condition::A))}, .record = site, .tag_offset = tag, .thunk = thunk});
     std::size_t field = distance ? offsetof(TlbEntry, distance) : offsetof(TlbEntry, host_page);
     as_.load(scratch1, Mem::frame_indexed(scratch1, array + field));
     site->resume = as_.here();

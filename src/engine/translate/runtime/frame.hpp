@@ -53,6 +53,8 @@ struct EngineFrame {
     std::uint64_t spill = 0;      // one guest register lent as scratch
     std::uint64_t spill_rax = 0;  // rax during flag saves and restores
     std::uint64_t operand = 0;    // a value between two checks (push [m], call [m])
+    // Guest registers that a thunk uses.
+    std::array<std::uint64_t, 3> thunk_spill{};
     // The guest's offset of an x87 memory operand: of the last one, and of one whose instruction has yet to
     // run.
     std::uint64_t x87_operand = 0;
@@ -132,6 +134,10 @@ constexpr Mem exec_id_field(AccessMode mode, std::uint64_t rip) {
 // From gs base.
 constexpr std::size_t tlb_offset(AccessMode mode) {
     return offsetof(Vcpu, tlb) - gs_origin + sizeof(Tlb::Array) * static_cast<std::size_t>(mode);
+}
+constexpr std::size_t tag_offset(AccessMode mode, Access access) {
+    return tlb_offset(mode) +
+           (access == Access::Write ? offsetof(TlbEntry, write_tag) : offsetof(TlbEntry, read_tag));
 }
 
 // The scratch registers of generated code; the guest's own r10 and r11 live in the frame.

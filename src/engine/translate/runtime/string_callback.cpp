@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// REP MOVS and REP STOS with DF clear: page chunk by page chunk at the host's speed, registers committed
-// after each.
+// REP MOVS and REP STOS with DF clear: chunk by chunk at the host's speed, registers committed after each. A
+// chunk ends with a page, or goes on into next pages that lie behind it in the host's memory, too.
 #include "cpu/deliver.hpp"
 #include "engine/translate/runtime/callbacks.hpp"
 #include "engine/translate/runtime/translator.hpp"
@@ -57,6 +57,34 @@ void fill_elements(std::byte* to, std::uint64_t value, std::uint64_t count, unsi
     }
 }
 
+// How far memory goes on at the same distance behind a page that the software TLB has, up to `bytes` from
+// `address`. It has granted the access to these pages, too: going on into them, or not, changes nothing else.
+std::uint64_t in_one_piece(Vcpu& vcpu, std::uint64_t address, const std::byte* host, Access access,
+                           std::uint64_t bytes) {
+    AccessMode mode = vcpu.access_mode();
+    std::uint64_t distance = reinterpret_cast<std::uintptr_t>(host) - address;
+    std::uint64_t page = address & ~0xfffull;
+    for (;;) {
+        page += page_size;
+        if (page - address >= bytes) return bytes;
+        const TlbEntry& next = vcpu.tlb.entry(mode, page);
+        std::uint64_t tag = access == Access::Write ? next.write_tag : next.read_tag;
+        if (tag != page || next.distance != distance) return page - address;
+    }
+}
+
+// Elements of a chunk that goes on behind its first page. Interrupts wait for its end.
+std::uint64_t elements_further_on(Vcpu& vcpu, const Site& site, const Window& target, const Window& source) {
+    constexpr std::uint64_t most = 8 * page_size;
+    std::uint64_t left = vcpu.reg(Gpr::Rcx);
+    std::uint64_t bytes = left < most / site.size ? left * site.size : most;
+    bytes = in_one_piece(vcpu, vcpu.reg(Gpr::Rdi), target.host, Access::Write, bytes);
+    if (site.detail == 0) return bytes / site.size;
+    // Closely behind its source a target is slow: element by element.
+    if (static_cast<std::uint64_t>(target.host - source.host) < bytes) return 0;
+    return in_one_piece(vcpu, vcpu.reg(Gpr::Rsi), source.host, Access::Read, bytes) / site.size;
+}
+
 std::uint64_t elements_in_page(std::uint64_t address, unsigned width) {
     return (page_size - (address & 0xfff)) / width;
 }
@@ -105,6 +133,10 @@ Onward string_instruction(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept 
             vcpu.interrupt_shadow = site.in_shadow;
             frame.leave = Leave::Step;
             return {translator.thunks().leave, 0};
+        }
+        if (count < left && target.kept && (!moves || source.kept)) {
+            std::uint64_t further = elements_further_on(vcpu, site, target, source);
+            count = further > count ? further : count;
         }
         if (moves)
             copy_elements(target.host, source.host, count, width);

@@ -9,6 +9,7 @@ namespace undercroft::translate {
 namespace {
 
 constexpr int r11 = scratch1;
+constexpr int rcx = 1;
 constexpr int rdx = 2;
 constexpr int rbx = 3;
 constexpr int rsi = 6;
@@ -110,6 +111,63 @@ HostCode emit_call(Assembler& as, Callee callee, Gives gives) {
     return call;
 }
 
+std::int32_t resume_in_site() {
+    static const Site site;
+    auto at = [](const void* place) { return reinterpret_cast<std::intptr_t>(place); };
+    return static_cast<std::int32_t>(at(&site.resume) - at(static_cast<const Callback*>(&site)));
+}
+
+// reg = where the entry of the page of the address in `from` lies in its array.
+void entry_of(Assembler& as, int reg, int from) {
+    as.rorx(reg, from, 7);
+    as.alu32_imm(Alu::And, reg, (Tlb::entry_count - 1) * sizeof(TlbEntry));
+}
+
+HostCode emit_missed(Assembler& as, AccessMode mode, Access access, Gives gives, HostCode call) {
+    constexpr std::array<int, 3> used{rax, rcx, rdx};
+    auto spill = [](std::size_t n) {
+        return engine_field(offsetof(EngineFrame, thunk_spill) + n * sizeof(std::uint64_t));
+    };
+    auto restore = [&] {
+        for (std::size_t n = 0; n < used.size(); ++n) as.load(used[n], spill(n));
+    };
+    std::size_t array = tlb_offset(mode);
+    std::size_t tag = tag_offset(mode, access);
+    std::size_t distance = array + offsetof(TlbEntry, distance);
+
+    HostCode missed = as.here();
+    for (std::size_t n = 0; n < used.size(); ++n) as.store(spill(n), used[n]);
+    entry_of(as, rcx, scratch0);
+    as.mov(rdx, scratch0);
+    as.alu_imm(Alu::And, rdx, -4096);
+    as.alu(Alu::Cmp, rdx, Mem::frame_indexed(rcx, tag));
+    std::size_t not_first = as.jcc(Condition::NE);
+    as.alu_imm(Alu::Add, rdx, 4096);
+    entry_of(as, rax, rdx);
+    as.alu(Alu::Cmp, rdx, Mem::frame_indexed(rax, tag));
+    std::size_t not_second = as.jcc(Condition::NE);
+    // Who walks through memory comes to the next page soon, in either direction.
+    for (std::size_t entry : {array - 2 * sizeof(TlbEntry), array + 3 * sizeof(TlbEntry)})
+        as.op_rm(0, false, 0x0f18, 1, Mem::frame_indexed(rcx, entry));  // prefetcht0
+    as.load(rcx, Mem::frame_indexed(rcx, distance));
+    as.alu(Alu::Cmp, rcx, Mem::frame_indexed(rax, distance));
+    std::size_t apart = as.jcc(Condition::NE);
+    as.load(rax, Mem{.base = r11, .disp = resume_in_site()});
+    as.store(engine_field(offsetof(EngineFrame, resume)), rax);
+    if (gives == Gives::R10) as.alu(Alu::Add, scratch0, rcx);
+    if (gives == Gives::R10)
+        as.mov_imm(r11, 0);
+    else
+        as.mov(r11, rcx);
+    restore();
+    as.jmp(engine_field(offsetof(EngineFrame, resume)));
+    for (std::size_t jump : {not_first, not_second, apart}) as.bind(jump);
+    restore();
+    as.jmp(call);
+    as.align(32);
+    return missed;
+}
+
 }  // namespace
 
 Thunks make_thunks(CodeMemory& memory, ThunkRecords& records) {
@@ -133,6 +191,13 @@ Thunks make_thunks(CodeMemory& memory, ThunkRecords& records) {
     as.mov_imm(r11, reinterpret_cast<std::uintptr_t>(&records.attention));
     as.jmp(thunks.call);
     as.align(32);
+    for (AccessMode mode : {AccessMode::User, AccessMode::Supervisor, AccessMode::SupervisorAc}) {
+        for (Access access : {Access::Read, Access::Write}) {
+            thunks.missed[Thunks::missed_index(mode, access)] = {
+                emit_missed(as, mode, access, Gives::R10, thunks.call),
+                emit_missed(as, mode, access, Gives::Distance, thunks.call_for_distance)};
+        }
+    }
     memory.take(CodeMemory::Part::Hot, as.size());
     return thunks;
 }

@@ -7,6 +7,8 @@
 #include "engine/translate/cache/block.hpp"
 #include "engine/translate/cache/code_memory.hpp"
 
+#include <array>
+
 namespace undercroft::translate {
 
 struct Thunks {
@@ -20,6 +22,17 @@ struct Thunks {
     // The same for a missed access that wants its distance: r10 is the guest address, and afterwards r11 the
     // host address that the function gave minus it.
     HostCode call_for_distance = nullptr;
+    // A check has failed: r10 = the guest address, r11 = Site*. If only because what is accessed crosses into
+    // another page, goes on behind the check as if it had not: where the software TLB has both pages, and
+    // they lie side by side in the host's memory, there is nothing else to find out. If not, it is a call.
+    struct Missed {
+        HostCode for_host = nullptr;      // ends like `call`
+        HostCode for_distance = nullptr;  // ends like `call_for_distance`
+    };
+    std::array<Missed, 2 * access_mode_count> missed{};
+    static constexpr std::size_t missed_index(AccessMode mode, Access access) {
+        return 2 * static_cast<std::size_t>(mode) + (access == Access::Write ? 1 : 0);
+    }
     // As `call`, for functions that reach devices: the vector state is in the vCPU meanwhile.
     HostCode call_outside = nullptr;
     // Where a callback goes to leave for the run loop: guest registers are in the vCPU already.
