@@ -84,11 +84,11 @@ void HostFile::join(Images& images) {
 }
 
 DiskStatus HostFile::read(std::uint64_t offset, std::span<const iovec> to) {
-    return transfer(Operation::Read, offset, to);
+    return window_.read(offset, to) ? DiskStatus::Ok : transfer(Operation::Read, offset, to);
 }
 
 DiskStatus HostFile::write(std::uint64_t offset, std::span<const iovec> from) {
-    return transfer(Operation::Write, offset, from);
+    return window_.write(offset, from) ? DiskStatus::Ok : transfer(Operation::Write, offset, from);
 }
 
 DiskStatus HostFile::transfer(Operation operation, std::uint64_t offset, std::span<const iovec> buffers) {

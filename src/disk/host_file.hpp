@@ -9,6 +9,7 @@
 #include "base/fd.hpp"
 #include "base/log.hpp"
 #include "base/result.hpp"
+#include "disk/file_window.hpp"
 #include "disk/images.hpp"
 #include "disk/storage.hpp"
 
@@ -59,6 +60,7 @@ private:
 
     std::string path_;
     Fd fd_;
+    FileWindow window_{fd_.get()};
     std::uint64_t size_;
     Once reported_;
     std::shared_ptr<const Image> image_;
