@@ -94,7 +94,7 @@ void Lowering::push(const Instruction& i) {
         as_.load(scratch1, operand_field);
         as_.store(Mem{.base = scratch0}, scratch1);
     } else if (operand.type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
-        store_imm_at(to, operand.imm);
+        store_imm_at(to, static_cast<std::uint64_t>(operand.imm));
     } else {
         store_register_at(to, gpr_number(operand.reg));
     }
