@@ -9,6 +9,8 @@
 //     HostPage    r11: that entry's host page
 //     Host        their sum: a pointer into a region of 4096 - limit checked bytes
 //     Distance    r11: that entry's distance: what is added to guest addresses of the checked range
+//     End         r10: Bounded, plus rcx elements of a string; compared, these are checked
+//     Passed      rdi, rsi: what was Host before a string instruction, until the distance is taken off
 //     Scaled      r10: a guest number times a scale
 //     Base        a host pointer minus that: what stands for the base register in a group with an index
 //     Record      the address of a record for the thunk
@@ -33,13 +35,15 @@ struct Value {
         HostPage,
         Host,
         Distance,
+        End,
+        Passed,
         Scaled,
         Base,
         Record
     };
     Kind kind = Kind::Symbol;
     std::uint32_t id = 0;      // of the symbol, or of the probe
-    std::uint32_t symbol = 0;  // Distance: what it is added to; Scaled, Base: what is multiplied
+    std::uint32_t symbol = 0;  // Distance: what it is added to; Scaled, Base, End: what is multiplied
     int scale = 1;
     std::int64_t offset = 0;  // plus this. Index: the mask. Record: the address
 
@@ -47,7 +51,8 @@ struct Value {
     bool is_guests() const { return kind == Kind::Symbol || kind == Kind::Scaled; }
     // What a guest must never see or compute with.
     bool is_secret() const {
-        return kind == Kind::HostPage || kind == Kind::Host || kind == Kind::Distance || kind == Kind::Base;
+        return kind == Kind::HostPage || kind == Kind::Host || kind == Kind::Distance || kind == Kind::Base ||
+               kind == Kind::Passed;
     }
 };
 
@@ -58,20 +63,25 @@ struct Probe {
     std::size_t resume = 0;   // where the host page, or the distance, has been loaded; zero: not yet
     Value address = {};       // that is checked
     bool by_distance = false;
+    std::uint32_t count = 0;  // if not zero: this symbol's number of elements of this width is checked
+    int width = 0;
     std::int64_t size() const { return 4096 - limit; }
 };
 
 // Slots of the frame: distances of groups, the two spills, the homes of the guest's r10 and r11.
-inline constexpr int distance_count = 16;
+inline constexpr int distance_count = 17;
 inline constexpr int first_home = distance_count + 2;
 inline constexpr int slot_count = first_home + 2;
 
 struct AbstractState {
     std::array<Value, 16> reg;
     std::array<Value, slot_count> slot;
-    bool compared = false;  // the flags are those of `cmp`, of a Bounded-to-be in this register:
+    bool compared = false;  // the flags are those of `cmp`, of this in this register:
+    Value compared_value;
     unsigned compared_reg = 0;
     std::int64_t compared_with = 0;
+    std::uint32_t few = 0;  // a symbol that is known to be at most
+    std::int64_t few_limit = 0;
 };
 
 }  // namespace undercroft::fuzz

@@ -104,6 +104,7 @@ void Proof::merge(AbstractState& into, const AbstractState& from) {
         if (into.slot[n] != from.slot[n]) into.slot[n] = fresh();
     }
     into.compared = false;
+    if (into.few != from.few || into.few_limit != from.few_limit) into.few = 0;
 }
 void Proof::join() {
     auto found = pending_.find(at_);
@@ -136,13 +137,20 @@ bool Proof::jump_conditional() {
     if (!is_immediate(0)) return false;
     if (!go_to(address_of(at_) + i_.raw.length + i_.operand[0].imm.value.s)) return false;
     bool above = i_.raw.mnemonic == ZYDIS_MNEMONIC_JNBE;
-    if (above && state_.compared) {
-        Value& offset = state_.reg[state_.compared_reg];
-        offset.kind = Kind::Bounded;
-        require(state_.compared_with >= 0 && state_.compared_with < 4096, "checks nothing");
-        probes_[offset.id].limit = state_.compared_with;
-    }
+    if (above && state_.compared && state_.reg[state_.compared_reg] == state_.compared_value)
+        not_above(state_.reg[state_.compared_reg], state_.compared_with);
     return true;
+}
+void Proof::not_above(Value& value, std::int64_t limit) {
+    switch (value.kind) {
+        case Kind::Offset:
+            value.kind = Kind::Bounded;
+            require(limit >= 0 && limit < 4096, "checks nothing");
+            probes_[value.id].limit = limit;
+            break;
+        case Kind::End: elements_end(value, limit); break;
+        default: state_.few = value.id; state_.few_limit = limit;
+    }
 }
 bool Proof::go_to(HostCode target) {
     if (target == translator_.thunks().attention) {
@@ -195,6 +203,10 @@ bool Proof::call(HostCode thunk) {
         return wants_distance == probe.by_distance && probe.resume != 0 &&
                site.resume == address_of(probe.resume) && site.size == probe.size() &&
                site.access == probe.access;
+    }
+    if (record.function == string_instruction) {
+        auto resume = offset_of(site.resume);
+        return resume && behind_strings_.count(*resume) != 0;
     }
     if (site.resume == address_of(at_) + i_.raw.length) resume_here(site);
     return true;

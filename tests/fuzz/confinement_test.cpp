@@ -46,6 +46,21 @@ protected:
         as.alu(Alu::Sub, scratch1, scratch0);
     }
 
+    // Of rcx elements at rdi, of 1 << scale bytes, `most` at most: r11 is the entry's distance.
+    void elements(unsigned scale, std::int32_t most, std::int32_t end = 4096, Access access = Access::Write) {
+        as.alu_imm(Alu::Cmp, rcx, most);
+        stubs_.push_back(as.jcc(Condition::A));
+        probe(4095, access, AccessMode::SupervisorAc, offsetof(TlbEntry, distance));
+        as.lea(scratch0, Mem{.base = scratch0, .index = rcx, .scale = scale});
+        as.alu_imm(Alu::Cmp, scratch0, end);
+        stubs_.push_back(as.jcc(Condition::A));
+    }
+    void rep_stosq() {
+        as.alu(Alu::Add, rdi, scratch1);
+        for (unsigned byte : {0xf3u, 0x48u, 0xabu}) as.byte(byte);
+        as.alu(Alu::Sub, rdi, scratch1);
+    }
+
     // Of 8 bytes at rdi: r11 is the entry's distance.
     void distance(std::size_t field = offsetof(TlbEntry, distance)) {
         probe(4096 - 8, Access::Write, AccessMode::SupervisorAc, field);
@@ -206,6 +221,53 @@ TEST_F(Confinement, RefusesAHostAddressForTheGuest) {
 TEST_F(Confinement, RefusesAHostAddressInGuestMemory) {
     probe(4096 - 8);
     as.store(checked, scratch1);
+    EXPECT_NE(verdict(), "");
+}
+TEST_F(Confinement, AcceptsAString) {
+    elements(3, 512);
+    rep_stosq();
+    EXPECT_EQ(verdict(), "");
+}
+TEST_F(Confinement, RefusesAStringWithoutACheck) {
+    rep_stosq();
+    EXPECT_NE(verdict(), "");
+}
+TEST_F(Confinement, RefusesAStringOfLongerElements) {
+    elements(2, 512);
+    rep_stosq();
+    EXPECT_NE(verdict(), "");
+}
+TEST_F(Confinement, RefusesAStringWhoseEndMayWrap) {
+    elements(3, 513);
+    rep_stosq();
+    EXPECT_NE(verdict(), "");
+}
+TEST_F(Confinement, RefusesAStringPastThePage) {
+    elements(3, 512, 4097);
+    rep_stosq();
+    EXPECT_NE(verdict(), "");
+}
+TEST_F(Confinement, RefusesAStringOfAnotherCount) {
+    elements(3, 512);
+    as.lea(rcx, Mem{.base = rcx, .disp = 1});
+    rep_stosq();
+    EXPECT_NE(verdict(), "");
+}
+TEST_F(Confinement, RefusesAStringThatStartsElsewhere) {
+    elements(3, 512);
+    as.lea(rdi, Mem{.base = rdi, .disp = 8});
+    rep_stosq();
+    EXPECT_NE(verdict(), "");
+}
+TEST_F(Confinement, RefusesAStringWhereAReadWasChecked) {
+    elements(3, 512, 4096, Access::Read);
+    rep_stosq();
+    EXPECT_NE(verdict(), "");
+}
+TEST_F(Confinement, RefusesAStringsPointerForTheGuest) {
+    elements(3, 512);
+    as.alu(Alu::Add, rdi, scratch1);
+    for (unsigned byte : {0xf3u, 0x48u, 0xabu}) as.byte(byte);
     EXPECT_NE(verdict(), "");
 }
 TEST_F(Confinement, RefusesFieldsOfTheMonitor) {

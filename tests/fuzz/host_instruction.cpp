@@ -128,8 +128,24 @@ bool HostInstruction::writes_flags() const {
     return flags != nullptr && (flags->modified | flags->set_0 | flags->set_1 | flags->undefined) != 0;
 }
 
+bool HostInstruction::repeats() const {
+    if ((raw.attributes & ZYDIS_ATTRIB_HAS_REP) == 0 || raw.address_width != 64) return false;
+    switch (raw.mnemonic) {
+        case ZYDIS_MNEMONIC_MOVSB:
+        case ZYDIS_MNEMONIC_MOVSW:
+        case ZYDIS_MNEMONIC_MOVSD:
+        case ZYDIS_MNEMONIC_MOVSQ:
+        case ZYDIS_MNEMONIC_STOSB:
+        case ZYDIS_MNEMONIC_STOSW:
+        case ZYDIS_MNEMONIC_STOSD:
+        case ZYDIS_MNEMONIC_STOSQ: return true;
+        default: return false;
+    }
+}
+
 std::string objection(const HostInstruction& i) {
-    bool may_be = i.raw.mnemonic == ZYDIS_MNEMONIC_RDTSC ||    // any program may
+    bool may_be = i.repeats() ||                               // judged elsewhere
+                  i.raw.mnemonic == ZYDIS_MNEMONIC_RDTSC ||    // any program may
                   i.raw.mnemonic == ZYDIS_MNEMONIC_RDTSCP ||   // ... and rcx is overwritten
                   i.raw.mnemonic == ZYDIS_MNEMONIC_XSAVE ||    // x87, SSE and AVX state is the guest's, and
                   i.raw.mnemonic == ZYDIS_MNEMONIC_XSAVE64 ||  // the mask in eax leaves the rest alone
@@ -146,7 +162,7 @@ std::string objection(const HostInstruction& i) {
             return "changes flags that are the host's";
     }
     for (const auto& operand : i.operands()) {
-        if (operand.type == ZYDIS_OPERAND_TYPE_MEMORY &&
+        if (operand.type == ZYDIS_OPERAND_TYPE_MEMORY && !i.repeats() &&
             operand.visibility == ZYDIS_OPERAND_VISIBILITY_HIDDEN)
             return "implicit access to memory";
     }

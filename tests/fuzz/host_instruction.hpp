@@ -28,6 +28,7 @@ struct HostInstruction {
     }
     std::span<const ZydisDecodedOperand> operands() const { return {operand.data(), raw.operand_count}; }
     bool writes_flags() const;
+    bool repeats() const;  // rep movs, rep stos
 };
 
 // Empty if the instruction may occur; else why not. Memory operands are judged elsewhere.

@@ -18,14 +18,14 @@ static_assert(sizeof(EngineFrame::distance) == 8 * distance_count);
 bool Proof::special() {
     switch (i_.raw.mnemonic) {
         case ZYDIS_MNEMONIC_MOV: return move();
-        case ZYDIS_MNEMONIC_LEA: return load_address();
+        case ZYDIS_MNEMONIC_LEA: return add_elements() || load_address();
         case ZYDIS_MNEMONIC_AND: return mask();
-        case ZYDIS_MNEMONIC_ADD: return add_constant(1) || undo_probe();
-        case ZYDIS_MNEMONIC_SUB: return add_constant(-1) || subtract_tag() || subtract_index();
+        case ZYDIS_MNEMONIC_ADD: return add_constant(1) || undo_probe() || to_host();
+        case ZYDIS_MNEMONIC_SUB: return add_constant(-1) || subtract_tag() || subtract_index() || from_host();
         case ZYDIS_MNEMONIC_INC: return move_by(1);
         case ZYDIS_MNEMONIC_DEC: return move_by(-1);
         case ZYDIS_MNEMONIC_CMP: return compare();
-        default: return false;
+        default: return repeat();
     }
 }
 
@@ -76,7 +76,8 @@ bool Proof::load() {
     if (to == scratch1 && is_tlb_field(from, offsetof(TlbEntry, distance))) {
         std::uint32_t id = reg(to).id;
         Probe& probe = probes_[id];
-        bool compared = reg(scratch0).kind == Kind::Bounded && reg(scratch0).id == id;
+        Kind offset = reg(scratch0).kind;
+        bool compared = (offset == Kind::Bounded || offset == Kind::End) && reg(scratch0).id == id;
         if (!compared || probe.address.kind != Kind::Symbol) return false;
         reg(to) = {
             .kind = Kind::Distance, .id = id, .symbol = probe.address.id, .offset = -probe.address.offset};
@@ -176,8 +177,12 @@ bool Proof::subtract_index() {
 }
 
 bool Proof::compare() {
-    if (!is_r64(0) || !is_immediate(1) || reg(register_of(0)).kind != Kind::Offset) return false;
+    if (!is_r64(0) || !is_immediate(1)) return false;
+    const Value& value = reg(register_of(0));
+    bool plain_symbol = value.kind == Kind::Symbol && value.offset == 0;
+    if (!plain_symbol && value.kind != Kind::Offset && value.kind != Kind::End) return false;
     state_.compared_reg = static_cast<unsigned>(register_of(0));
+    state_.compared_value = value;
     state_.compared_with = i_.operand[1].imm.value.s;
     compares_ = true;
     return true;

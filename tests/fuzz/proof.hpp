@@ -16,6 +16,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -157,6 +158,14 @@ private:
     bool compare();
     static int slot(const Operand& m);  // which of AbstractState::slot, or -1
 
+    // --- string.cpp: a string instruction on elements that have been checked
+    bool add_elements();
+    void elements_end(const Value& end, std::int64_t limit);
+    bool to_host();
+    bool repeat();
+    bool passes(int pointer, Access access, int width);
+    bool from_host();
+
     // --- confinement.cpp
     bool plain();
     void overwrite(const Operand& m);
@@ -168,6 +177,7 @@ private:
     bool jump();
     bool jumps_through_cache(const Operand& m);
     bool jump_conditional();
+    void not_above(Value& value, std::int64_t limit);
     bool go_to(translate::HostCode target);
     translate::HostCode ends_like(translate::HostCode thunk) const;
     bool call(translate::HostCode thunk);
@@ -186,6 +196,7 @@ private:
     std::map<std::uint32_t, Probe> probes_;
     std::map<std::size_t, AbstractState> pending_;  // what jumps bring to places further on
     std::optional<std::uint32_t> failed_probe_;
+    std::set<std::size_t> behind_strings_;  // where a callback that did the instruction may go on
     HostInstruction i_;
     std::size_t at_ = 0;
     std::size_t next_ = 0;

@@ -9,12 +9,10 @@ namespace {
 
 constexpr std::uint32_t bit(Gpr name) { return 1u << static_cast<unsigned>(name); }
 
-constexpr std::uint32_t fill_registers = bit(Gpr::Rcx) | bit(Gpr::Rdi);
 constexpr std::uint32_t identification = bit(Gpr::Rax) | bit(Gpr::Rbx) | bit(Gpr::Rcx) | bit(Gpr::Rdx);
 
 const ResumingHelper helpers[] = {
     {push_flags, bit(Gpr::Rsp)},
-    {string_instruction, fill_registers},
     {write_fs_base},
     {write_gs_base},
     {identify, identification},
@@ -31,11 +29,8 @@ const ResumingHelper helpers[] = {
 }  // namespace
 
 std::optional<ResumingHelper> resuming_helper(const Site& site) {
-    for (ResumingHelper helper : helpers) {
-        if (helper.function != site.function) continue;
-        bool moves = helper.function == string_instruction && site.detail != 0;
-        if (moves) helper.changes |= bit(Gpr::Rsi);
-        return helper;
+    for (const ResumingHelper& helper : helpers) {
+        if (helper.function == site.function) return helper;
     }
     return std::nullopt;
 }

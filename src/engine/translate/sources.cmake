@@ -43,6 +43,7 @@ set(TRANSLATE_SOURCES
   translate/lower/memory.cpp
   translate/lower/relocation.cpp
   translate/lower/stack.cpp
+  translate/lower/string.cpp
   translate/lower/system.cpp
   translate/lower/trace.cpp
   translate/runtime/relocate.cpp
@@ -58,6 +59,7 @@ set(TRANSLATE_TEST_SOURCES
   translate/decode/code_window_test.cpp
   translate/decode/decoder_test.cpp
   translate/emit/assembler_test.cpp
+  translate/lower/string_test.cpp
   translate/runtime/code_cache_test.cpp
   translate/runtime/relocate_test.cpp
   translate/runtime/side_by_side_test.cpp

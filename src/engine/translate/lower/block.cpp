@@ -166,12 +166,7 @@ void Lowering::one(const Instruction& i, const Edges& edges) {
         case Kind::StacClac: stac_clac(i, edges); break;
         case Kind::SwapGs: swap_gs(); break;
         case Kind::PushFlags: callback(i, push_flags); break;
-        case Kind::String: {
-            bool moves = i.mnemonic == ZYDIS_MNEMONIC_MOVSB || i.mnemonic == ZYDIS_MNEMONIC_MOVSW ||
-                         i.mnemonic == ZYDIS_MNEMONIC_MOVSD || i.mnemonic == ZYDIS_MNEMONIC_MOVSQ;
-            callback(i, string_instruction, i.operand[0].size / 8u, moves ? 1 : 0);
-            break;
-        }
+        case Kind::String: string(i); break;
         case Kind::Syscall: callback(i, system_call); break;
         case Kind::Sysret: callback(i, system_return, i.operand_width == 64 ? 8 : 4); break;
         case Kind::InterruptReturn: callback(i, interrupt_return, 8); break;

@@ -69,7 +69,7 @@ public:
 private:
     // Code behind the block that hands a record to the thunk.
     struct ColdStub {
-        std::array<HostCode, 2> jumps{};  // displacements to bind to the stub; null: none
+        std::array<HostCode, 6> jumps{};  // displacements to bind to the stub; null: none
         Callback* record = nullptr;
         BlockExit* exit = nullptr;                   // the same record, when it is an exit
         std::optional<std::size_t> tag_offset = {};  // a missed access: the TLB tag that was subtracted
@@ -118,6 +118,7 @@ private:
     void effective_address(const Instruction& i, const MemoryOperand& m);  // into scratch0
     // What a check leaves: host memory at scratch0 + scratch1, or at the guest address + scratch1.
     enum class Checked : std::uint8_t { Host, Distance };
+    void probe(Access access);
     void check(const Instruction& i, Access access, unsigned size, Checked result = Checked::Host);
     Mem check_by_base(const Instruction& i, Access access, unsigned size, int base, std::int32_t disp);
     void take_scratch1();  // before it is overwritten
@@ -185,6 +186,11 @@ private:
     void leave_trace(const Instruction& i, HostCode jump, std::uint64_t target);
     void side_exits();
     void forget_spin();
+
+    // --- string.cpp
+    void string(const Instruction& i);
+    void check_elements(Access access, int pointer, unsigned width, ColdStub& stub);
+    void repeat(unsigned width, unsigned opcode);
 
     // --- system.cpp
     void hand_over(Site* site) { hand_over(site, thunks_.call); }  // calls its function; scratch0: argument

@@ -81,11 +81,19 @@ Site* Lowering::new_site(const Instruction& i, CallbackFunction function, unsign
 
 // The group whose distance scratch1 holds keeps it in its slot, if some of its members are yet to come.
 void Lowering::take_scratch1() {
-    static_assert(sizeof(EngineFrame::distance) == AccessGroups::limit * sizeof(std::uint64_t));
+    static_assert(sizeof(EngineFrame::distance) == (AccessGroups::limit + 1) * sizeof(std::uint64_t));
     if (unsaved_group_ >= 0 && members_left_[static_cast<std::size_t>(unsaved_group_)] > 0)
         as_.store(distance_slot(unsaved_group_), scratch1);
     unsaved_group_ = -1;
     distance_in_scratch1_ = -1;
+}
+
+// scratch0 holds an address, and then its offset from the tag of the entry that scratch1 selects.
+void Lowering::probe(Access access) {
+    constexpr std::int32_t index_mask = (Tlb::entry_count - 1) * sizeof(TlbEntry);
+    as_.rorx(scratch1, scratch0, 7);
+    as_.alu32_imm(Alu::And, scratch1, index_mask);
+    as_.alu(Alu::Sub, scratch0, Mem::frame_indexed(scratch1, tag_offset(block_.mode, access)));
 }
 
 // scratch0 holds the address of `size` bytes that are checked. Destroys the host's flags: the caller has
@@ -93,13 +101,10 @@ void Lowering::take_scratch1() {
 void Lowering::check(const Instruction& i, Access access, unsigned size, Checked result) {
     CHECK(size > 0 && size <= AccessGroups::max_walk, "checked access of an odd size");
     take_scratch1();
-    constexpr std::int32_t index_mask = (Tlb::entry_count - 1) * sizeof(TlbEntry);
     std::size_t array = tlb_offset(block_.mode);
     std::size_t tag = tag_offset(block_.mode, access);
     bool distance = result == Checked::Distance;
-    as_.rorx(scratch1, scratch0, 7);
-    as_.alu32_imm(Alu::And, scratch1, index_mask);
-    as_.alu(Alu::Sub, scratch0, Mem::frame_indexed(scratch1, tag));
+    probe(access);
     as_.alu_imm(Alu::Cmp, scratch0, static_cast<std::int32_t>(4096 - size));
     bool for_group = i.group >= 0;
     bool leader_reads =

@@ -59,9 +59,9 @@ struct EngineFrame {
     // run.
     std::uint64_t x87_operand = 0;
     std::uint64_t next_x87_operand = 0;
-    std::array<std::uint64_t, 16>
-        distance{};           // per access group of the running block: host address minus base register
-    Variant leave_variant{};  // with Leave::Translate: of the block that is wanted
+    // Host address minus base register: per access group of the running block; last, of a string's target.
+    std::array<std::uint64_t, 17> distance{};
+    Variant leave_variant{};           // with Leave::Translate: of the block that is wanted
     bool reached_indirectly = false;   // with Leave::Translate: by an indirect branch
     bool faulted = false;              // with Leave::Step: a host signal has stopped the instruction half way
     std::uint32_t branch_record = 0;   // the Site of the last indirect branch, as an offset among the records
