@@ -6,8 +6,10 @@
 
 #pragma once
 
+#include "base/large_pages.hpp"
 #include "engine/translate/cache/block.hpp"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <utility>
@@ -17,7 +19,7 @@ namespace undercroft::translate {
 
 class BlockTable {
 public:
-    BlockTable() { clear(); }
+    BlockTable() : slots_(first_size) {}
 
     // Null: none, or null was put there.
     Block* find(std::uint64_t key) const noexcept { return slots_[place(slots_, key)].block; }
@@ -30,12 +32,13 @@ public:
         slot = {key, block};
     }
     void clear() {
-        constexpr std::size_t first_size = std::size_t{1} << 15;
-        slots_.assign(first_size, Slot{});
+        std::fill(slots_.begin(), slots_.end(), Slot{});
         count_ = 0;
     }
 
 private:
+    static constexpr std::size_t first_size = std::size_t{1} << 15;
+
     struct Slot {
         std::uint64_t key = 0;
         Block* block = nullptr;
@@ -58,6 +61,7 @@ private:
             ++count_;
         }
         slots_ = std::move(larger);
+        collapse_large_pages(slots_.data(), slots_.size() * sizeof(Slot));
     }
 
     std::vector<Slot> slots_;

@@ -6,12 +6,15 @@
 // It is anonymous rather than a memfd, since perf looks for names (runtime/perf_map.hpp) only there. The
 // records (call sites, exits) are plain memory right behind the executable view. Both are bump-allocated and
 // freed all at once. Code comes in two parts, so that what is executed lies close together: hot, and cold
-// (ways into the monitor).
+// (ways into the monitor). Large pages back what is used, since code and records lie scattered and are used
+// all over.
 
 #pragma once
 
+#include "base/large_pages.hpp"
 #include "base/result.hpp"
 #include "engine/translate/emit/assembler.hpp"
+#include "x86/paging.hpp"
 
 #include <algorithm>
 #include <cstddef>
@@ -45,7 +48,11 @@ public:
         const Region& region = region_of(part);
         return {{writable_ + region.used, region.end - region.used}, executable_ + region.used};
     }
-    void take(Part part, std::size_t bytes) { region_of(part).used += bytes; }
+    void take(Part part, std::size_t bytes) noexcept {
+        Region& region = region_of(part);
+        region.used += bytes;
+        if (region.used > region.small_until) back_with_large_page(writable_, region);
+    }
     // Code once more, in the same part; what depends on its place is left to the caller.
     HostCode copy(Part part, HostCode from, std::size_t bytes) {
         HostCode copy = executable_ + region_of(part).used;
@@ -69,8 +76,8 @@ public:
     std::size_t code_left() const { return std::min(hot_.end - hot_.used, cold_.end - cold_.used); }
     std::size_t code_used() const { return hot_.used + (cold_.used - hot_.end); }
     std::size_t hot_used() const { return hot_.used; }
-    std::size_t record_left() const { return record_size_ - records_used_; }
-    std::size_t records_used() const { return records_used_; }
+    std::size_t record_left() const { return record_region_.end - record_region_.used; }
+    std::size_t records_used() const { return record_region_.used; }
 
     bool contains(HostCode code) const { return code >= executable_ && code < executable_ + code_size_; }
     std::size_t offset_of(HostCode code) const { return static_cast<std::size_t>(code - executable_); }
@@ -97,18 +104,13 @@ public:
     template <class T>
     T* record() {
         static_assert(alignof(T) <= record_alignment);
-        records_used_ = (records_used_ + alignof(T) - 1) / alignof(T) * alignof(T);
-        T* place = new (records_ + records_used_) T{};
-        records_used_ += sizeof(T);
-        return place;
+        return new (take_records(sizeof(T))) T{};
     }
 
     // Records once more, one behind the other as they were.
     std::byte* copy_records(const void* from, std::size_t bytes) {
-        records_used_ = (records_used_ + record_alignment - 1) / record_alignment * record_alignment;
-        std::byte* copy = records_ + records_used_;
+        std::byte* copy = take_records(bytes);
         std::memcpy(copy, from, bytes);
-        records_used_ += bytes;
         return copy;
     }
 
@@ -121,16 +123,33 @@ public:
     void reset(std::size_t hot_mark);
 
 private:
-    struct Region {  // offsets in the view
+    struct Region {  // offsets in the view, or in the records
         std::size_t used;
         std::size_t end;
+        std::size_t small_until;  // when so much is used, the next large page is worth it
     };
 
     CodeMemory(std::size_t code_size, std::size_t record_size)
         : code_size_{code_size},
-          record_size_{record_size},
-          hot_{0, code_size / 2},
-          cold_{code_size / 2, code_size} {}
+          hot_{region(0, hot_size(code_size))},
+          cold_{region(hot_size(code_size), code_size)},
+          record_region_{region(0, record_size)} {}
+    // Blocks have twice as much hot code as cold.
+    static std::size_t hot_size(std::size_t code_size) {
+        std::size_t unit = code_size >= 3 * large_page_size ? large_page_size : page_size;
+        return code_size * 2 / 3 / unit * unit;
+    }
+    // Where a guest executes little code, large pages would be mostly empty.
+    static Region region(std::size_t begin, std::size_t end) {
+        return {begin, end, begin % large_page_size == 0 ? begin + large_page_size / 2 : end};
+    }
+    void back_with_large_page(std::byte* memory, Region& region) noexcept;
+    std::byte* take_records(std::size_t bytes) noexcept {
+        std::size_t at = (record_region_.used + record_alignment - 1) / record_alignment * record_alignment;
+        record_region_.used = at + bytes;
+        if (record_region_.used > record_region_.small_until) back_with_large_page(records_, record_region_);
+        return records_ + at;
+    }
     Region& region_of(Part part) { return part == Part::Hot ? hot_ : cold_; }
     const Region& region_of(Part part) const { return part == Part::Hot ? hot_ : cold_; }
     void store8(HostCode site, unsigned v) noexcept {
@@ -143,13 +162,12 @@ private:
     }
 
     std::size_t code_size_;
-    std::size_t record_size_;
     std::byte* writable_ = nullptr;
     std::byte* executable_ = nullptr;
     std::byte* records_ = nullptr;
     Region hot_;
     Region cold_;
-    std::size_t records_used_ = 0;
+    Region record_region_;
 };
 
 }  // namespace undercroft::translate

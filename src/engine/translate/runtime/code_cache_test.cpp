@@ -119,7 +119,7 @@ TEST(CodeCache, FillsUpAndGoesOn) {
     Result roomy = run({});
     EXPECT_EQ(roomy.flushes, 0u);
     EXPECT_GT(roomy.first, 0u);
-    Result little_code = run({.code_bytes = 160 * 1024});
+    Result little_code = run({.code_bytes = 224 * 1024});
     EXPECT_GT(little_code.flushes, 20u);
     expect_same(little_code, roomy);
     Result few_records = run({.record_bytes = 128 * 1024});

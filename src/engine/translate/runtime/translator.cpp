@@ -52,9 +52,10 @@ Result<std::unique_ptr<Translator>> Translator::create(Vcpu& vcpu, const Options
     constexpr std::size_t below_page = page_size - 1;
     std::size_t code = (options.code_bytes + below_page) & ~below_page;
     std::size_t records = (options.record_bytes + below_page) & ~below_page;
-    // Twice what a block may need: thunks, and entries of indirect branches, take their part.
+    // More than what a block may need: a third of the code is cold; thunks, and entries of indirect branches,
+    // take their part.
     std::size_t longest = instructions_for(options);
-    if (code < 2 * room_for(code_per_instruction, longest) ||
+    if (code < 3 * room_for(code_per_instruction, longest) ||
         records < 2 * room_for(records_per_instruction, longest))
         return Error{"code cache: too small for one block"};
     auto memory = CodeMemory::create(code, records);

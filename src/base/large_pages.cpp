@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/large_pages.hpp"
+
+#include <sys/mman.h>
+
+#include <cerrno>
+#include <cstdint>
+
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25  // headers older than Linux 6.1
+#endif
+
+namespace undercroft {
+
+void collapse_large_pages(void* begin, std::size_t size) noexcept {
+    auto start = reinterpret_cast<std::uintptr_t>(begin);
+    std::uintptr_t first = (start + large_page_size - 1) / large_page_size * large_page_size;
+    std::uintptr_t end = (start + size) / large_page_size * large_page_size;
+    int before = errno;
+    if (first < end) (void)::madvise(reinterpret_cast<void*>(first), end - first, MADV_COLLAPSE);
+    errno = before;
+}
+
+}  // namespace undercroft
