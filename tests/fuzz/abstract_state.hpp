@@ -43,7 +43,8 @@ struct Value {
     };
     Kind kind = Kind::Symbol;
     std::uint32_t id = 0;      // of the symbol, or of the probe
-    std::uint32_t symbol = 0;  // Distance: what it is added to; Scaled, Base, End: what is multiplied
+    std::uint32_t symbol = 0;  // Distance: what it is added to; Scaled, Base: what is multiplied. End: the
+                               // count's, with its offset
     int scale = 1;
     std::int64_t offset = 0;  // plus this. Index: the mask. Record: the address
 
@@ -63,7 +64,7 @@ struct Probe {
     std::size_t resume = 0;   // where the host page, or the distance, has been loaded; zero: not yet
     Value address = {};       // that is checked
     bool by_distance = false;
-    std::uint32_t count = 0;  // if not zero: this symbol's number of elements of this width is checked
+    Value count = {};  // if of a symbol: so many elements of this width are checked
     int width = 0;
     std::int64_t size() const { return 4096 - limit; }
 };
@@ -80,7 +81,7 @@ struct AbstractState {
     Value compared_value;
     unsigned compared_reg = 0;
     std::int64_t compared_with = 0;
-    std::uint32_t few = 0;  // a symbol that is known to be at most
+    Value few;  // a number that is known to be at most few_limit; of no symbol: none is
     std::int64_t few_limit = 0;
 };
 

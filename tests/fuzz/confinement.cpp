@@ -104,7 +104,7 @@ void Proof::merge(AbstractState& into, const AbstractState& from) {
         if (into.slot[n] != from.slot[n]) into.slot[n] = fresh();
     }
     into.compared = false;
-    if (into.few != from.few || into.few_limit != from.few_limit) into.few = 0;
+    if (into.few != from.few || into.few_limit != from.few_limit) into.few = {};
 }
 void Proof::join() {
     auto found = pending_.find(at_);
@@ -149,7 +149,7 @@ void Proof::not_above(Value& value, std::int64_t limit) {
             probes_[value.id].limit = limit;
             break;
         case Kind::End: elements_end(value, limit); break;
-        default: state_.few = value.id; state_.few_limit = limit;
+        default: state_.few = value; state_.few_limit = limit;
     }
 }
 bool Proof::go_to(HostCode target) {

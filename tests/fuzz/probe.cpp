@@ -179,8 +179,7 @@ bool Proof::subtract_index() {
 bool Proof::compare() {
     if (!is_r64(0) || !is_immediate(1)) return false;
     const Value& value = reg(register_of(0));
-    bool plain_symbol = value.kind == Kind::Symbol && value.offset == 0;
-    if (!plain_symbol && value.kind != Kind::Offset && value.kind != Kind::End) return false;
+    if (value.kind != Kind::Symbol && value.kind != Kind::Offset && value.kind != Kind::End) return false;
     state_.compared_reg = static_cast<unsigned>(register_of(0));
     state_.compared_value = value;
     state_.compared_with = i_.operand[1].imm.value.s;

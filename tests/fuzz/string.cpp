@@ -25,16 +25,21 @@ bool Proof::add_elements() {
     if (!is_r64(0) || register_of(0) != scratch0 || i_.raw.address_width != 64) return false;
     if (m.base != ZYDIS_REGISTER_R10 || m.index == ZYDIS_REGISTER_NONE || m.disp.value != 0) return false;
     const Value& count = reg(gpr_number(m.index));
-    if (reg(scratch0).kind != Kind::Bounded || count.kind != Kind::Symbol || count.offset != 0) return false;
-    reg(scratch0) = {.kind = Kind::End, .id = reg(scratch0).id, .symbol = count.id, .scale = m.scale};
+    if (reg(scratch0).kind != Kind::Bounded || count.kind != Kind::Symbol) return false;
+    reg(scratch0) = {.kind = Kind::End,
+                     .id = reg(scratch0).id,
+                     .symbol = count.id,
+                     .scale = m.scale,
+                     .offset = count.offset};
     return true;
 }
 
 // The end is at most `limit`, which a page's end has to be.
 void Proof::elements_end(const Value& end, std::int64_t limit) {
-    bool few = state_.few == end.symbol && state_.few_limit >= 0 && state_.few_limit * end.scale <= 4096;
+    Value count{.id = end.symbol, .offset = end.offset};
+    bool few = state_.few == count && state_.few_limit >= 0 && state_.few_limit * end.scale <= 4096;
     require(few && limit >= 0 && limit <= 4096, "checks nothing of a string");
-    probes_[end.id].count = end.symbol;
+    probes_[end.id].count = count;
     probes_[end.id].width = end.scale;
 }
 
@@ -52,10 +57,9 @@ bool Proof::to_host() {
 bool Proof::passes(int pointer, Access access, int width) {
     const Value& host = reg(pointer);
     const Value& count = reg(rcx);
-    if (host.kind != Kind::Host || host.offset != 0 || count.kind != Kind::Symbol || count.offset != 0)
-        return false;
+    if (host.kind != Kind::Host || host.offset != 0 || count.kind != Kind::Symbol) return false;
     const Probe& probe = probes_[host.id];
-    return probe.count != 0 && probe.count == count.id && probe.width == width &&
+    return probe.count.id != 0 && probe.count == count && probe.width == width &&
            (access == Access::Read || probe.access == Access::Write);
 }
 
