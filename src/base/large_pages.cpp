@@ -17,7 +17,10 @@ void collapse_large_pages(void* begin, std::size_t size) noexcept {
     std::uintptr_t first = (start + large_page_size - 1) / large_page_size * large_page_size;
     std::uintptr_t end = (start + size) / large_page_size * large_page_size;
     int before = errno;
-    if (first < end) (void)::madvise(reinterpret_cast<void*>(first), end - first, MADV_COLLAPSE);
+    for (std::uintptr_t page = first; page < end; page += large_page_size) {
+        (void)*reinterpret_cast<const volatile char*>(page);
+        (void)::madvise(reinterpret_cast<void*>(page), large_page_size, MADV_COLLAPSE);
+    }
     errno = before;
 }
 

@@ -50,8 +50,8 @@ TEST(Trace, AHotLoopBecomesOne) {
 }
 
 TEST(Trace, AColdLoopDoesNot) {
-    EXPECT_EQ(run(loop, 250).traces, 0u) << "its branch back was taken 249 times";
-    EXPECT_EQ(run(loop, 251).traces, 1u);
+    EXPECT_EQ(run(loop, 64).traces, 0u) << "its branch back was taken 63 times";
+    EXPECT_EQ(run(loop, 65).traces, 1u);
 }
 
 TEST(Trace, NoneWithoutHeat) {
