@@ -29,7 +29,7 @@ void BlockCache::insert_page(std::uint32_t id) noexcept {
 
 std::uint32_t BlockCache::add_page(std::uint64_t virtual_page, std::uint64_t pfn, AccessMode mode) {
     auto id = static_cast<std::uint32_t>(pages_by_id_.size());
-    pages_by_id_.push_back({virtual_page, pfn, mode});
+    pages_by_id_.push_back({.virtual_page = virtual_page, .pfn = pfn, .mode = mode});
     if (pages_by_id_.size() * 2 > page_table_.size()) {
         page_table_.assign(page_table_.size() * 2, no_page_instance);
         for (std::uint32_t n = 1; n < id; ++n) insert_page(n);
@@ -39,6 +39,7 @@ std::uint32_t BlockCache::add_page(std::uint64_t virtual_page, std::uint64_t pfn
 }
 
 void BlockCache::add(Block* block) {
+    pages_by_id_[block->page_id].begun |= CodePages::mask_of(block->offset, 1);
     blocks_.add(key_of(block->page_id, block->rip, block->variant), block);
     if (block->movable) movable_.add(place_key(*block), block);
     list(block);

@@ -26,6 +26,7 @@ struct PageInstance {
     std::uint64_t virtual_page = 0;
     std::uint64_t pfn = 0;
     AccessMode mode = AccessMode::User;
+    std::uint64_t begun = 0;  // granules in which blocks began, if they are still there or not
 };
 
 struct CacheStatistics {

@@ -19,6 +19,8 @@ std::uint32_t BlockCache::find_page(std::uint64_t virtual_page, std::uint64_t pf
 }
 
 Block* BlockCache::find(std::uint32_t page_id, std::uint64_t rip, Variant variant) const noexcept {
+    // Most blocks that are wanted for the first time are known here to be none; the table lies far away.
+    if ((pages_by_id_[page_id].begun & CodePages::mask_of(rip & 0xfff, 1)) == 0) return nullptr;
     return blocks_.find(key_of(page_id, rip, variant));
 }
 

@@ -21,16 +21,21 @@ bool begins_with_flags(std::span<const Instruction> instructions, std::uint32_t 
 }  // namespace
 
 Lowering::Lowering(CodeMemory& memory, const Thunks& thunks, Block& block,
-                   std::vector<FaultPoint>& fault_points, Settings settings)
+                   std::vector<FaultPoint>& fault_points, Lists& lists, Settings settings)
     : memory_{memory},
       thunks_{thunks},
       block_{block},
       fault_points_{fault_points},
       as_{memory.assemble(CodeMemory::Part::Hot)},
+      cold_{lists.cold},
+      side_exits_{lists.side_exits},
       counted_{settings.counted},
       trace_heat_{settings.trace_heat},
       indirect_entry_{settings.indirect_entry},
-      relocations_{settings.relocations} {}
+      relocations_{settings.relocations} {
+    cold_.clear();
+    side_exits_.clear();
+}
 
 void Lowering::lower(std::span<Instruction> instructions, const AccessGroups& groups, std::uint32_t live_in,
                      const Edges& edges) {

@@ -45,28 +45,6 @@ struct FaultPoint {
 inline Condition condition_of(const Instruction& i) { return static_cast<Condition>(i.opcode & 0xf); }
 
 class Lowering {
-public:
-    struct Settings {
-        bool counted = false;         // see Options
-        std::uint8_t trace_heat = 0;  // of exits that close loops; zero: no traces
-        bool indirect_entry = false;  // in front of the block
-        // What a copy would change is added here, and whether one can be made at all said in the block; null:
-        // none will be.
-        Relocations* relocations = nullptr;
-    };
-    Lowering(CodeMemory& memory, const Thunks& thunks, Block& block, std::vector<FaultPoint>& fault_points,
-             Settings settings);
-
-    // Flags that may be read where a direct branch goes, and where a block that just ends goes on.
-    struct Edges {
-        std::uint32_t taken_live = 0;
-        std::uint32_t next_live = 0;
-    };
-    // Emits the whole block and fills in its entries. `live_in` as analyse_flags gave it.
-    void lower(std::span<Instruction> instructions, const AccessGroups& groups, std::uint32_t live_in,
-               const Edges& edges);
-
-private:
     // Code behind the block that hands a record to the thunk.
     struct ColdStub {
         std::array<HostCode, 6> jumps{};  // displacements to bind to the stub; null: none
@@ -90,6 +68,33 @@ private:
         bool went_back = false;
     };
 
+public:
+    // Lists that keep their memory from one block to the next.
+    struct Lists {
+        std::vector<ColdStub> cold;
+        std::vector<SideExit> side_exits;
+    };
+    struct Settings {
+        bool counted = false;         // see Options
+        std::uint8_t trace_heat = 0;  // of exits that close loops; zero: no traces
+        bool indirect_entry = false;  // in front of the block
+        // What a copy would change is added here, and whether one can be made at all said in the block; null:
+        // none will be.
+        Relocations* relocations = nullptr;
+    };
+    Lowering(CodeMemory& memory, const Thunks& thunks, Block& block, std::vector<FaultPoint>& fault_points,
+             Lists& lists, Settings settings);
+
+    // Flags that may be read where a direct branch goes, and where a block that just ends goes on.
+    struct Edges {
+        std::uint32_t taken_live = 0;
+        std::uint32_t next_live = 0;
+    };
+    // Emits the whole block and fills in its entries. `live_in` as analyse_flags gave it.
+    void lower(std::span<Instruction> instructions, const AccessGroups& groups, std::uint32_t live_in,
+               const Edges& edges);
+
+private:
     // --- block.cpp
     void prologue(std::span<const Instruction> instructions, std::uint32_t live_in);
     void one(const Instruction& i, const Edges& edges);
@@ -225,8 +230,8 @@ private:
     Block& block_;
     std::vector<FaultPoint>& fault_points_;
     Assembler as_;
-    std::vector<ColdStub> cold_;
-    std::vector<SideExit> side_exits_;
+    std::vector<ColdStub>& cold_;
+    std::vector<SideExit>& side_exits_;
     bool counted_;
     std::uint8_t trace_heat_;
     bool indirect_entry_;

@@ -299,7 +299,8 @@ Block* Translator::make_block(const Vcpu& vcpu, std::span<Instruction> instructi
                                 .trace_heat = options_.trace_heat,
                                 .indirect_entry = indirect,
                                 .relocations = may_move ? &relocations_ : nullptr};
-    Lowering{*memory_, thunks_, *block, fault_points_, settings}.lower(instructions, groups, live_in, edges);
+    Lowering{*memory_, thunks_, *block, fault_points_, lists_, settings}.lower(instructions, groups, live_in,
+                                                                               edges);
     if (block->movable) {
         block->first_relocation = relocations_.first();
         block->relocations = relocations_.count();

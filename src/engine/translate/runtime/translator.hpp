@@ -150,6 +150,7 @@ private:
     std::vector<Instruction> instructions_;
     std::vector<FaultPoint> fault_points_;
     Relocations relocations_;
+    Lowering::Lists lists_;
     std::uint64_t guest_instructions_ = 0;
 
     // Which exec_id slots hold pages of the current address space alone, and what they have held of others.
