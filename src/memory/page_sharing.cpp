@@ -140,18 +140,23 @@ std::uint64_t PageSharing::hash_range(Subject& subject, std::uint64_t pfn, std::
     return hashed;
 }
 
-// Those that are zero, like a frame that is shared already, or like each other; none of which is cold; and
-// those that are.
+// Those that are zero, like a frame that is shared already, or like each other, while there may be more of
+// those frames; none of which is cold; and those that are.
 void PageSharing::keep_equal_and_cold_ones(std::vector<Candidate>& candidates) const {
     std::stable_sort(candidates.begin(), candidates.end(),
                      [](const Candidate& a, const Candidate& b) { return a.hash < b.hash; });
     std::vector<Candidate> kept;
     std::lock_guard lock{mutex_};
+    std::uint64_t frames = frames_.size();  // with those that this pass may add
     for (auto begin = candidates.begin(); begin != candidates.end();) {
         auto end = std::find_if(begin, candidates.end(),
                                 [&](const Candidate& it) { return it.hash != begin->hash; });
-        bool equal = equal_pages_ == EqualPages::Share && (end - begin > 1 || frames_.contains(begin->hash));
-        bool all = equal || begin->hash == zero_hash_;
+        bool is_zero = begin->hash == zero_hash_;
+        bool has_frame = frames_.contains(begin->hash);
+        bool gets_one = equal_pages_ == EqualPages::Share && !is_zero && !has_frame && end - begin > 1 &&
+                        frames < pool_->limit() / 2;
+        frames += gets_one ? 1 : 0;
+        bool all = is_zero || has_frame || gets_one;
         std::for_each(begin, end, [&](Candidate& it) {
             it.cold &= !all;
             if (all || it.cold) kept.push_back(it);

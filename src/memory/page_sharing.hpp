@@ -10,6 +10,10 @@
 // others show its frame if they are equal byte by byte. A page that is like no other may have become cold. So
 // one machine is held at a time, for less than a millisecond.
 //
+// Shared frames cannot be swapped, so they are at most half of the pool's limit: with more than the limit,
+// which a guest can bring about by writing pages that are equal in pairs, all machines would be held for
+// ever. Further pages keep frames of their own, and may become cold.
+//
 // Nothing is written in place again: a write to a shared page gives that page a frame of its own
 // (GuestMemory::writable).
 

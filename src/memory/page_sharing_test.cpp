@@ -2,6 +2,7 @@
 #include "memory/page_sharing.hpp"
 #include "memory/compressed_store.hpp"
 #include "memory/fake_tenant.hpp"
+#include "memory/swap_file.hpp"
 
 #include <gtest/gtest.h>
 
@@ -221,6 +222,28 @@ TEST_F(Sharing, MachinesMayGoMeanwhile) {
     });
     EXPECT_EQ(first.figures().shared, pages);
     EXPECT_EQ(first.at(17), std::byte{7});
+}
+
+// Shared frames cannot be swapped, and a guest may fill its memory with pages that are equal in pairs.
+TEST(SharingUnderALimit, TakesAtMostHalfOfTheFrames) {
+    constexpr std::uint64_t limit = pages / 4;
+    auto pool = *FramePool::create();
+    pool->set_limit(limit, nullptr);
+    FakeTenant tenant{pool};
+    PageSharing sharing{pool};
+    sharing.add(tenant);
+    auto value = [](std::uint64_t pfn) { return static_cast<std::byte>(pfn / 2 + 1); };
+    for (std::uint64_t pfn = 0; pfn < 2 * limit; ++pfn)
+        tenant.fill(pfn, std::to_integer<std::uint8_t>(value(pfn)));
+    for (unsigned n = 0; n < 2; ++n) sharing.pass(test::at_once);
+    EXPECT_EQ(sharing.figures().frames, limit / 2);
+    EXPECT_EQ(tenant.figures().shared, limit);
+    // The others become cold like pages that are like no other.
+    for (unsigned n = 0; n < PageHistory::cold_age + 2; ++n) sharing.pass(test::at_once);
+    EXPECT_EQ(tenant.figures().shared, limit);
+    EXPECT_EQ(tenant.figures().compressed, limit);
+    for (std::uint64_t pfn = 0; pfn < 2 * limit; ++pfn) EXPECT_EQ(tenant.at(pfn), value(pfn)) << pfn;
+    sharing.remove(tenant);
 }
 
 TEST_F(Sharing, PassesEndWhenTold) {

@@ -13,7 +13,8 @@
 // Only the machine from which pages are taken is held meanwhile, for some hundred pages. If that is not
 // enough, so that the limit itself is passed, all machines are held until there is room: it is passed by what
 // they write until then, some hundred pages. If nothing can be written to the swap file, they stay held, with
-// nothing lost, until it works again, a machine ends or the limit grows.
+// nothing lost, until it works again, a machine ends or the limit grows. (Shared frames cannot be swapped:
+// PageSharing leaves half of the limit to others.)
 
 #pragma once
 

@@ -111,6 +111,29 @@ TEST_F(Reclaiming, AgreesWithAModelUnderLoad) {
     }
 }
 
+// They cannot be swapped once they share frames; with more of those than the limit nobody could go on.
+TEST_F(Reclaiming, EqualPagesLeaveRoom) {
+    constexpr std::uint64_t different = limit * 3 / 2;
+    FakeTenant tenant{pool};
+    PageSharing sharing{pool};
+    sharing.add(tenant);
+    auto value = [](std::uint64_t pfn) { return static_cast<std::uint8_t>(pfn / 2 % different + 1); };
+    for (std::uint64_t pfn = 0; pfn < pages; ++pfn) tenant.fill(pfn, value(pfn));
+    wait_until_said(1);
+    for (unsigned n = 0; n < 2; ++n) sharing.pass(test::at_once);
+    EXPECT_TRUE(pool->is_over_limit());
+    reclaim->add(tenant);
+    wait_until_said(2);
+    EXPECT_FALSE(pool->is_over_limit());
+    EXPECT_GT(sharing.figures().frames, 0u);
+    for (std::uint64_t pfn = 0; pfn < pages && !HasFailure(); ++pfn) {
+        FakeTenant::Turn executing{tenant};
+        EXPECT_EQ(tenant.at(pfn), std::byte{value(pfn)}) << pfn;
+    }
+    reclaim->remove(tenant);
+    sharing.remove(tenant);
+}
+
 TEST_F(Reclaiming, ZeroPagesNeedNoFile) {
     FakeTenant tenant{pool};
     reclaim->add(tenant);
