@@ -2,6 +2,7 @@
 #include "disk/guarded_copy.hpp"
 
 #include "base/check.hpp"
+#include "base/signal_chain.hpp"
 
 #include <signal.h>
 #include <ucontext.h>
@@ -42,12 +43,8 @@ void handle(int signal, siginfo_t* info, void* context) {  // async-signal-safe
     if (rip == reinterpret_cast<greg_t>(undercroft_guarded_copy_words) ||
         rip == reinterpret_cast<greg_t>(undercroft_guarded_copy_bytes)) {
         rip = reinterpret_cast<greg_t>(undercroft_guarded_copy_failed);
-    } else if ((previous.sa_flags & SA_SIGINFO) != 0) {
-        previous.sa_sigaction(signal, info, context);
-    } else if (previous.sa_handler != SIG_DFL && previous.sa_handler != SIG_IGN) {
-        previous.sa_handler(signal);
     } else {
-        ::signal(signal, SIG_DFL);  // the instruction runs again and the signal kills us, with a core
+        pass_on(previous, signal, info, context);
     }
 }
 

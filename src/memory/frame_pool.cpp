@@ -42,11 +42,11 @@ void expect_races([[maybe_unused]] const Reservation& space) {
 
 Result<std::shared_ptr<FramePool>> FramePool::create(std::uint64_t bytes) {
     constexpr std::uint64_t most = std::uint64_t{1} << (PmapEntry::frame_bits + 12);
-    std::uint64_t needed = std::max(bytes + 2 * large_page, smallest_size);
+    std::uint64_t needed = std::max(bytes + 2 * large_page_size, smallest_size);
     if (needed > most) return Error{"more than a pool can hold"};
     // Hosts may limit a process' address space.
     for (std::uint64_t size = std::max(needed, usual_size);; size = std::max(size / 2, needed)) {
-        Reservation space{size, large_page};
+        Reservation space{size, large_page_size};
         Reservation links{(size >> 12) * sizeof(std::uint32_t)};
         if (space && links) {
             std::shared_ptr<FramePool> pool{new FramePool{std::move(space), std::move(links)}};
@@ -63,7 +63,7 @@ FramePool::FramePool(Reservation space, Reservation links)
     expect_races(space_);
     mprotect(space_.data(), 4096, PROT_NONE);
     mprotect(host(zero_frame), 4096, PROT_READ);
-    madvise(space_.data() + large_page, space_.size() - large_page, MADV_HUGEPAGE);  // a hint
+    madvise(space_.data() + large_page_size, space_.size() - large_page_size, MADV_HUGEPAGE);  // a hint
     madvise(space_.data(), space_.size(), MADV_DONTDUMP);
 }
 
@@ -81,7 +81,7 @@ void FramePool::release_promise(std::uint64_t frames) {
 
 // What lies before the border in a run stays on the list.
 std::optional<MachineFrame> FramePool::take_run(std::uint64_t count, std::uint64_t offset) {
-    constexpr std::uint64_t cycle = large_page >> 12;
+    constexpr std::uint64_t cycle = large_page_size >> 12;
     std::lock_guard lock{lock_};
     auto begin_in = [&](const Run& run) { return run.first + ((offset >> 12) - run.first) % cycle; };
     auto fits = [&](const Run& run) { return begin_in(run) + count <= run.first + run.count; };

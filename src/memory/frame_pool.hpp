@@ -14,6 +14,7 @@
 
 #pragma once
 
+#include "base/large_pages.hpp"
 #include "base/result.hpp"
 #include "base/spin_lock.hpp"
 #include "memory/reservation.hpp"
@@ -116,9 +117,8 @@ private:
         std::uint64_t first = 0;  // zero: none
         std::uint64_t count = 0;
     };
-    static constexpr std::uint64_t large_page = std::uint64_t{2} << 20;
     static constexpr std::uint64_t first_frame =
-        large_page >> 12;  // the first large page has the two special ones
+        large_page_size >> 12;  // the first large page has the two special ones
 
     FramePool(Reservation space, Reservation links);
     void take_from(List& list, FrameBatch& batch) noexcept;

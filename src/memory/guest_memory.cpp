@@ -7,6 +7,7 @@
 #include "memory/swap_file.hpp"
 
 #include "base/check.hpp"
+#include "base/large_pages.hpp"
 #include "x86/paging.hpp"
 
 #include <fmt/format.h>
@@ -135,11 +136,10 @@ bool GuestMemory::take(GuestPhysical to, std::span<std::byte> from) {
 
 // Into frames at the same distance from a 2 MiB border, so that the host can move large pages as they are.
 bool GuestMemory::take_whole_pages(std::uint64_t pfn, std::span<std::byte> from) {
-    constexpr std::uint64_t large = std::uint64_t{2} << 20;
     auto source = reinterpret_cast<std::uintptr_t>(from.data());
     if (source % page_size != 0) return false;
     std::uint64_t count = from.size() >> 12;
-    std::optional<MachineFrame> first = pool_->take_run(count, source % large);
+    std::optional<MachineFrame> first = pool_->take_run(count, source % large_page_size);
     if (!first) return false;
     std::vector<MachineFrame> unused;
     // The source stays mapped, empty: whoever owns it may free it as if nothing had happened.

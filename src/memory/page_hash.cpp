@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "memory/page_hash.hpp"
 
+#include "x86/paging.hpp"
+
 #include <immintrin.h>
 
 #include <array>
@@ -9,7 +11,6 @@
 namespace undercroft {
 namespace {
 
-constexpr std::size_t page_size = 4096;
 constexpr std::size_t lane_count = 8;  // chains that do not wait for each other
 constexpr std::uint64_t factor = 0x9e3779b97f4a7c15;
 

@@ -2,6 +2,7 @@
 #include "forms.hpp"
 
 #include "assemble.hpp"
+#include "x86/prefixes.hpp"
 
 namespace undercroft::differential {
 
@@ -87,25 +88,8 @@ void Forms::add_all_modrm(Encoding encoding) {
 namespace {
 
 // One-byte opcodes that are prefixes or begin another map.
-bool is_prefix(unsigned opcode) {
-    switch (opcode) {
-        case 0x0f:
-        case 0x26:
-        case 0x2e:
-        case 0x36:
-        case 0x3e:
-        case 0x62:
-        case 0x64:
-        case 0x65:
-        case 0x66:
-        case 0x67:
-        case 0xc4:
-        case 0xc5:
-        case 0xf0:
-        case 0xf2:
-        case 0xf3: return true;
-        default: return (opcode & 0xf0) == 0x40;
-    }
+bool is_no_opcode(unsigned byte) {
+    return is_prefix(byte) || byte == 0x0f || byte == 0x62 || byte == 0xc4 || byte == 0xc5;
 }
 
 bool has_modrm(const Encoding& encoding) {
@@ -130,7 +114,7 @@ bool has_modrm(const Encoding& encoding) {
 Forms::Forms() {
     for (unsigned map = 0; map < 4; ++map) {
         for (unsigned opcode = 0; opcode < 256; ++opcode) {
-            if (map == 0 && is_prefix(opcode)) continue;
+            if (map == 0 && is_no_opcode(opcode)) continue;
             if (map == 1 && (opcode == 0x38 || opcode == 0x3a)) continue;
             for (unsigned prefix : {0x00u, 0x66u, 0xf2u, 0xf3u, 0xf0u}) {
                 for (bool w : {false, true}) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "judge.hpp"
 
+#include "x86/prefixes.hpp"
+
 #include <algorithm>
 #include <iterator>
 
@@ -50,12 +52,6 @@ bool overwrites_itself(const Decoded& i, const Vcpu& vcpu) {
 // Bytes that Zydis does not know: #UD, unless they begin an instruction that the host has and we do not show.
 bool is_surely_undefined(std::span<const std::uint8_t> bytes) {
     std::size_t at = 0;
-    auto is_prefix = [](std::uint8_t byte) {
-        constexpr std::uint8_t prefixes[] = {0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65,
-                                             0x66, 0x67, 0xf0, 0xf2, 0xf3};
-        return (byte & 0xf0) == 0x40 ||
-               std::find(std::begin(prefixes), std::end(prefixes), byte) != std::end(prefixes);
-    };
     bool locked = false;
     for (; at < bytes.size() && is_prefix(bytes[at]); ++at) locked |= bytes[at] == 0xf0;
     // At a page's end the processor may want the rest of them first.

@@ -2,6 +2,7 @@
 #include "engine/step/guard.hpp"
 
 #include "base/check.hpp"
+#include "base/signal_chain.hpp"
 #include "engine/step/xsave_area.hpp"
 #include "x86/trap.hpp"
 
@@ -108,15 +109,7 @@ bool claim(ucontext_t* context) {  // async-signal-safe
 void handle(int signal, siginfo_t* info, void* context) {  // async-signal-safe
     if (claim(static_cast<ucontext_t*>(context))) return;
     for (unsigned i = 0; i < 3; i++) {
-        if (guarded_signals[i] != signal) continue;
-        const struct sigaction& old = previous[i];
-        if ((old.sa_flags & SA_SIGINFO) != 0) {
-            old.sa_sigaction(signal, info, context);
-        } else if (old.sa_handler != SIG_DFL && old.sa_handler != SIG_IGN) {
-            old.sa_handler(signal);
-        } else {
-            ::sigaction(signal, &old, nullptr);  // the instruction runs again and dies of it
-        }
+        if (guarded_signals[i] == signal) return pass_on(previous[i], signal, info, context);
     }
 }
 

@@ -1,27 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/step/quirks.hpp"
 
+#include "x86/prefixes.hpp"
+
 #include <Zydis/Zydis.h>
 
 namespace undercroft {
 namespace {
-
-bool is_prefix(std::uint8_t byte) {
-    switch (byte) {
-        case 0x26:
-        case 0x2e:
-        case 0x36:
-        case 0x3e:
-        case 0x64:
-        case 0x65:
-        case 0x66:
-        case 0x67:
-        case 0xf0:
-        case 0xf2:
-        case 0xf3: return true;
-        default: return (byte & 0xf0) == 0x40;
-    }
-}
 
 bool has_prefix(const ZydisDecodedInstruction& source, std::uint8_t prefix) {
     for (unsigned n = 0; n < source.raw.prefix_count; ++n) {

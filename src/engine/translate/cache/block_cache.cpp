@@ -22,7 +22,7 @@ void BlockCache::attach(EngineFrame& frame) {
 void BlockCache::insert_page(std::uint32_t id) noexcept {
     const PageInstance& page = pages_by_id_[id];
     std::size_t mask = page_table_.size() - 1;
-    std::size_t i = hash(page.virtual_page ^ page.pfn << 40 ^ static_cast<std::uint64_t>(page.mode)) & mask;
+    std::size_t i = hash_of(page) & mask;
     while (page_table_[i] != no_page_instance) i = (i + 1) & mask;
     page_table_[i] = id;
 }

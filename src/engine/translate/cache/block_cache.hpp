@@ -92,15 +92,13 @@ private:
     void fall_into(BlockExit& exit) noexcept;
     void discard(Block& block);
     void list(Block* block);
-    static std::uint64_t hash(std::uint64_t key) noexcept {
-        key *= 0x9e3779b97f4a7c15;
-        return key ^ key >> 29;
-    }
-
     static std::uint64_t key_of(std::uint32_t page_id, std::uint64_t rip, Variant variant) noexcept {
         return static_cast<std::uint64_t>(variant) << 62 | std::uint64_t{page_id} << 12 | (rip & 0xfff);
     }
 
+    static std::uint64_t hash_of(const PageInstance& page) noexcept {
+        return BlockTable::hash(page.virtual_page ^ page.pfn << 40 ^ static_cast<std::uint64_t>(page.mode));
+    }
     static std::uint64_t place_key(GuestPhysical place, AccessMode mode) noexcept {
         return (static_cast<std::uint64_t>(mode) + 1) << 62 | place.value();
     }

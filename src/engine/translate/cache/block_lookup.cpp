@@ -9,7 +9,7 @@ namespace undercroft::translate {
 std::uint32_t BlockCache::find_page(std::uint64_t virtual_page, std::uint64_t pfn,
                                     AccessMode mode) const noexcept {
     std::size_t mask = page_table_.size() - 1;
-    for (std::size_t i = hash(virtual_page ^ pfn << 40 ^ static_cast<std::uint64_t>(mode)) & mask;;
+    for (std::size_t i = hash_of({.virtual_page = virtual_page, .pfn = pfn, .mode = mode}) & mask;;
          i = (i + 1) & mask) {
         std::uint32_t id = page_table_[i];
         if (id == no_page_instance) return no_page_instance;
@@ -61,7 +61,7 @@ void BlockCache::link(BlockExit& exit, Block& to) noexcept {
     to.incoming = &exit;
     fall_into(exit);
     aim(exit);
-    if (exit.guard != nullptr) memory_.patch_imm32(exit.guard, to.page_id);
+    if (exit.guard != nullptr) memory_.write(exit.guard, to.page_id);
     ++statistics.links;
 }
 
@@ -69,7 +69,7 @@ void BlockCache::unlink(BlockExit& exit) noexcept {
     exit.to = nullptr;
     exit.next_incoming = nullptr;
     aim(exit);
-    if (exit.guard != nullptr) memory_.patch_imm32(exit.guard, no_page_instance);
+    if (exit.guard != nullptr) memory_.write(exit.guard, no_page_instance);
 }
 
 void BlockCache::discard(Block& block) {

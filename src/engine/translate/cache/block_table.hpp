@@ -21,6 +21,10 @@ class BlockTable {
 public:
     BlockTable() : slots_(first_size) {}
 
+    static std::uint64_t hash(std::uint64_t key) noexcept {
+        key *= 0x9e3779b97f4a7c15;
+        return key ^ key >> 29;
+    }
     // Null: none, or null was put there.
     Block* find(std::uint64_t key) const noexcept { return slots_[place(slots_, key)].block; }
     // The key must have been added before.
@@ -46,9 +50,8 @@ private:
 
     // Where the key is, or would be.
     static std::size_t place(const std::vector<Slot>& slots, std::uint64_t key) noexcept {
-        std::uint64_t hash = key * 0x9e3779b97f4a7c15;
         std::size_t mask = slots.size() - 1;
-        std::size_t n = (hash ^ hash >> 29) & mask;
+        std::size_t n = hash(key) & mask;
         while (slots[n].key != key && slots[n].key != 0) n = (n + 1) & mask;
         return n;
     }

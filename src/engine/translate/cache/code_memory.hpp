@@ -14,6 +14,7 @@
 #include "base/large_pages.hpp"
 #include "base/result.hpp"
 #include "engine/translate/emit/assembler.hpp"
+#include "memory/reservation.hpp"
 #include "x86/paging.hpp"
 
 #include <algorithm>
@@ -40,7 +41,6 @@ public:
                                                       std::size_t record_size = default_record_size);
     CodeMemory(const CodeMemory&) = delete;
     CodeMemory& operator=(const CodeMemory&) = delete;
-    ~CodeMemory();
 
     enum class Part : std::uint8_t { Hot, Cold };
     // For the rest of a part; then take() what was used.
@@ -68,6 +68,8 @@ public:
         __builtin_memcpy(&value, site, sizeof value);
         return value;
     }
+    // Aligned or not, x86 makes this visible as a whole unless it straddles a cache line; the only reader is
+    // the thread that stores.
     template <class T>
     void write(HostCode site, T value) noexcept {
         __builtin_memcpy(writable_ + offset_of(site), &value, sizeof value);
@@ -84,21 +86,20 @@ public:
 
     // Makes the 32-bit displacement at `site` reach `target`.
     void patch_jump(HostCode site, HostCode target) noexcept {
-        store32(site, static_cast<std::uint32_t>(static_cast<std::int32_t>(target - (site + 4))));
+        write(site, static_cast<std::int32_t>(target - (site + 4)));
     }
     // The same for a JMP: where it would go to what lies behind it anyway, it becomes a NOP.
     void patch_jmp(HostCode site, HostCode target) noexcept {
         if (target == site + 4) {
-            store8(site - 1, 0x0f);  // nop [rax + rax]
-            store32(site, 0x0000441f);
+            write(site - 1, std::byte{0x0f});  // nop [rax + rax]
+            write(site, std::uint32_t{0x0000441f});
         } else {
-            store8(site - 1, 0xe9);
+            write(site - 1, std::byte{0xe9});
             patch_jump(site, target);
         }
     }
     // Of the conditional jump with its displacement at `site`.
     void invert_condition(HostCode site) noexcept { writable_[offset_of(site - 1)] ^= std::byte{1}; }
-    void patch_imm32(HostCode site, std::uint32_t imm) noexcept { store32(site, imm); }
 
     // A record that lives until reset().
     template <class T>
@@ -152,18 +153,12 @@ private:
     }
     Region& region_of(Part part) { return part == Part::Hot ? hot_ : cold_; }
     const Region& region_of(Part part) const { return part == Part::Hot ? hot_ : cold_; }
-    void store8(HostCode site, unsigned v) noexcept {
-        writable_[offset_of(site)] = static_cast<std::byte>(v);
-    }
-    void store32(HostCode site, std::uint32_t v) noexcept {
-        // Aligned or not, x86 makes this visible as a whole unless it straddles a cache line; the only reader
-        // is the thread that stores.
-        __builtin_memcpy(writable_ + offset_of(site), &v, sizeof v);
-    }
 
     std::size_t code_size_;
+    Reservation view_;  // the code, to be written
+    Reservation all_;   // the code, to be executed, and the records
     std::byte* writable_ = nullptr;
-    std::byte* executable_ = nullptr;
+    HostCode executable_ = nullptr;
     std::byte* records_ = nullptr;
     Region hot_;
     Region cold_;

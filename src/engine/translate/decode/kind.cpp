@@ -70,16 +70,14 @@ Kind copy_kind(const Instruction& i, const Assumptions& assumptions) {
 Kind push_kind(const Instruction& i) {
     const auto& operand = i.operand[0];
     if (i.operand_width != 64) return Kind::Step;
-    if (operand.type == ZYDIS_OPERAND_TYPE_REGISTER &&
-        ZydisRegisterGetClass(operand.reg) != ZYDIS_REGCLASS_GPR64)
-        return Kind::Step;
+    if (operand.type == ZYDIS_OPERAND_TYPE_REGISTER && !is_gpr64(operand.reg)) return Kind::Step;
     return Kind::Push;
 }
 
 Kind pop_kind(const Instruction& i) {
     const auto& operand = i.operand[0];
-    bool plain = i.operand_width == 64 && operand.type == ZYDIS_OPERAND_TYPE_REGISTER &&
-                 ZydisRegisterGetClass(operand.reg) == ZYDIS_REGCLASS_GPR64;
+    bool plain =
+        i.operand_width == 64 && operand.type == ZYDIS_OPERAND_TYPE_REGISTER && is_gpr64(operand.reg);
     return plain ? Kind::Pop : Kind::Step;
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/translate/decode/known_forms.hpp"
 
+#include "x86/prefixes.hpp"
+
 #include <algorithm>
 #include <cstring>
 
@@ -11,23 +13,6 @@ struct Head {
     std::uint64_t bytes = 0;  // the first in the lowest byte
     std::size_t length = 0;   // zero: longer than eight bytes, or of an encoding that has no place here
 };
-
-bool is_legacy_prefix(unsigned byte) {
-    switch (byte) {
-        case 0x26:
-        case 0x2e:
-        case 0x36:
-        case 0x3e:
-        case 0x64:
-        case 0x65:
-        case 0x66:
-        case 0x67:
-        case 0xf0:
-        case 0xf2:
-        case 0xf3: return true;
-        default: return false;
-    }
-}
 
 // Of the one-byte opcodes; where it is wrong, add() finds out.
 bool has_modrm(unsigned opcode) {
@@ -78,7 +63,7 @@ Head head_of(std::span<const std::byte> code) {
     };
     unsigned opcode = next();
     while (length <= longest && is_legacy_prefix(opcode)) opcode = next();
-    if ((opcode & 0xf0) == 0x40) opcode = next();
+    if (is_rex_prefix(opcode)) opcode = next();
     if (is_other_encoding(opcode)) return {};
     bool modrm = has_modrm(opcode);
     if (opcode == 0x0f) {

@@ -90,9 +90,7 @@ void Lowering::take_scratch1() {
 
 // scratch0 holds an address, and then its offset from the tag of the entry that scratch1 selects.
 void Lowering::probe(Access access) {
-    constexpr std::int32_t index_mask = (Tlb::entry_count - 1) * sizeof(TlbEntry);
-    as_.rorx(scratch1, scratch0, 7);
-    as_.alu32_imm(Alu::And, scratch1, index_mask);
+    emit_entry_index(as_, scratch1, scratch0);
     as_.alu(Alu::Sub, scratch0, Mem::frame_indexed(scratch1, tag_offset(block_.mode, access)));
 }
 

@@ -140,6 +140,13 @@ constexpr std::size_t tag_offset(AccessMode mode, Access access) {
            (access == Access::Write ? offsetof(TlbEntry, write_tag) : offsetof(TlbEntry, read_tag));
 }
 
+// `index` = where the entry of the page of the address in `address` lies in its array. Changes flags.
+inline void emit_entry_index(Assembler& as, int index, int address) {
+    static_assert(sizeof(TlbEntry) == 4096 >> 7);
+    as.rorx(index, address, 7);
+    as.alu32_imm(Alu::And, index, (Tlb::entry_count - 1) * sizeof(TlbEntry));
+}
+
 // The scratch registers of generated code; the guest's own r10 and r11 live in the frame.
 inline constexpr int scratch0 = 10;
 inline constexpr int scratch1 = 11;

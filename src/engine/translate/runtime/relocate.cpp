@@ -50,6 +50,11 @@ private:
     const Block& to_;
 };
 
+template <class Record>
+Record& record_in(Block& block, Relocation relocation) {
+    return *reinterpret_cast<Record*>(reinterpret_cast<std::byte*>(&block) + relocation.offset());
+}
+
 void relocate(Site& site, const Move& move) {
     site.rip += move.of_guest();
     site.resume = move.place(site.resume);
@@ -119,11 +124,9 @@ Block* Translator::copy_block(const Block& from, const Block& properties) {
                 memory_->write(
                     at, memory_->read<std::uint32_t>(at) + static_cast<std::uint32_t>(move.of_records()));
                 break;
-            case Relocation::Kind::Site:
-                relocate(*static_cast<Site*>(memory_->record_at(memory_->record_offset(at))), move);
-                break;
+            case Relocation::Kind::Site: relocate(record_in<Site>(block, relocation), move); break;
             case Relocation::Kind::Exit: {
-                auto& exit = *static_cast<BlockExit*>(memory_->record_at(memory_->record_offset(at)));
+                auto& exit = record_in<BlockExit>(block, relocation);
                 relocate(exit, move, block);
                 cache_.unlink(exit);
                 break;

@@ -2,6 +2,7 @@
 #include "engine/translate/runtime/signals.hpp"
 
 #include "base/check.hpp"
+#include "base/signal_chain.hpp"
 #include "engine/translate/runtime/translator.hpp"
 
 #include <signal.h>
@@ -51,14 +52,7 @@ void handle(int signal, siginfo_t* info, void* context) {
     if (claim(*static_cast<ucontext_t*>(context))) return;
     std::size_t n = 0;
     while (handled[n] != signal) ++n;
-    const struct sigaction& before = previous[n];
-    if ((before.sa_flags & SA_SIGINFO) != 0) {
-        before.sa_sigaction(signal, info, context);
-    } else if (before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN) {
-        before.sa_handler(signal);
-    } else {
-        ::signal(signal, SIG_DFL);  // the instruction runs again and the signal kills us, with a core
-    }
+    pass_on(previous[n], signal, info, context);
 }
 
 }  // namespace

@@ -117,12 +117,6 @@ std::int32_t resume_in_site() {
     return static_cast<std::int32_t>(at(&site.resume) - at(static_cast<const Callback*>(&site)));
 }
 
-// reg = where the entry of the page of the address in `from` lies in its array.
-void entry_of(Assembler& as, int reg, int from) {
-    as.rorx(reg, from, 7);
-    as.alu32_imm(Alu::And, reg, (Tlb::entry_count - 1) * sizeof(TlbEntry));
-}
-
 HostCode emit_missed(Assembler& as, AccessMode mode, Access access, Gives gives, HostCode call) {
     constexpr std::array<int, 3> used{rax, rcx, rdx};
     auto spill = [](std::size_t n) {
@@ -137,13 +131,13 @@ HostCode emit_missed(Assembler& as, AccessMode mode, Access access, Gives gives,
 
     HostCode missed = as.here();
     for (std::size_t n = 0; n < used.size(); ++n) as.store(spill(n), used[n]);
-    entry_of(as, rcx, scratch0);
+    emit_entry_index(as, rcx, scratch0);
     as.mov(rdx, scratch0);
     as.alu_imm(Alu::And, rdx, -4096);
     as.alu(Alu::Cmp, rdx, Mem::frame_indexed(rcx, tag));
     std::size_t not_first = as.jcc(Condition::NE);
     as.alu_imm(Alu::Add, rdx, 4096);
-    entry_of(as, rax, rdx);
+    emit_entry_index(as, rax, rdx);
     as.alu(Alu::Cmp, rdx, Mem::frame_indexed(rax, tag));
     std::size_t not_second = as.jcc(Condition::NE);
     // Who walks through memory comes to the next page soon, in either direction.
