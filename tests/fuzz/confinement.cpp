@@ -133,6 +133,22 @@ bool Proof::jumps_through_cache(const Operand& m) {
            reg(scratch1).kind == Kind::Index && reg(scratch1).offset == EngineFrame::jump_cache_size - 1 &&
            m.disp == static_cast<std::int64_t>(cache);
 }
+// dec dword [rip + x]: `rounds_left` of an exit of this block, whose code this is.
+bool Proof::counts_rounds() {
+    static const BlockExit sample;
+    const auto& operand = i_.operand[0];
+    if (operand.type != ZYDIS_OPERAND_TYPE_MEMORY || operand.mem.base != ZYDIS_REGISTER_RIP) return false;
+    auto offset =
+        reinterpret_cast<const std::byte*>(&sample.rounds_left) - reinterpret_cast<const std::byte*>(&sample);
+    const std::byte* at = address_of(next_) + operand.mem.disp.value - offset;
+    const CodeMemory& memory = translator_.memory();
+    auto* first = static_cast<const std::byte*>(memory.record_at(0));
+    if (at < first || at + sizeof(BlockExit) > first + memory.records_used() ||
+        reinterpret_cast<std::uintptr_t>(at) % alignof(BlockExit) != 0)
+        return false;
+    const auto& exit = *reinterpret_cast<const BlockExit*>(at);
+    return operand.size == 32 && exit.from == &block_ && exit.count == address_of(at_);
+}
 bool Proof::jump_conditional() {
     if (!is_immediate(0)) return false;
     if (!go_to(address_of(at_) + i_.raw.length + i_.operand[0].imm.value.s)) return false;

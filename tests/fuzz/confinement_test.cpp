@@ -80,10 +80,20 @@ protected:
         as.load(scratch1, Mem::frame_indexed(scratch1, array + field));
     }
 
+    // Of an exit of a block, whose record says that it is done there.
+    void count_rounds(Block& block, HostCode there) {
+        auto* exit = const_cast<CodeMemory&>(translator_->memory()).record<BlockExit>();
+        exit->from = &block;
+        exit->count = there;
+        as.dec32_rip(reinterpret_cast<HostCode>(&exit->rounds_left));
+    }
+
+    Block block_;
+    Block other_;
+
 private:
     test::StepMachine machine_;
     std::unique_ptr<Translator> translator_;
-    Block block_;
     std::array<std::byte, 4096> buffer_{};
     std::vector<std::size_t> stubs_;
 
@@ -95,6 +105,22 @@ TEST_F(Confinement, AcceptsACheckedAccess) {
     probe(4096 - 8);
     as.store(checked, rax);
     EXPECT_EQ(verdict(), "");
+}
+TEST_F(Confinement, AcceptsACountOfRounds) {
+    count_rounds(block_, origin());
+    EXPECT_EQ(verdict(), "");
+}
+TEST_F(Confinement, RefusesToCountForAnotherBlock) {
+    count_rounds(other_, origin());
+    EXPECT_NE(verdict(), "");
+}
+TEST_F(Confinement, RefusesToCountElsewhereThanNoted) {
+    count_rounds(block_, origin() + 6);
+    EXPECT_NE(verdict(), "");
+}
+TEST_F(Confinement, RefusesToCountOutsideTheRecords) {
+    as.dec32_rip(origin());
+    EXPECT_NE(verdict(), "");
 }
 TEST_F(Confinement, AcceptsTheFrame) {
     as.load(rax, home(scratch0));

@@ -18,7 +18,7 @@ using namespace undercroft::test;
 namespace {
 
 struct Guest {
-    Guest() : translator{std::move(*translate::Translator::create(machine.vcpu, {}))} {}
+    Guest() : translator{std::move(*translate::Translator::create(machine.vcpu, {.chaining = false}))} {}
     StepMachine machine;
     std::unique_ptr<translate::Translator> translator;
 };

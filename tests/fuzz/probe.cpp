@@ -23,7 +23,7 @@ bool Proof::special() {
         case ZYDIS_MNEMONIC_ADD: return add_constant(1) || undo_probe() || to_host();
         case ZYDIS_MNEMONIC_SUB: return add_constant(-1) || subtract_tag() || subtract_index() || from_host();
         case ZYDIS_MNEMONIC_INC: return move_by(1);
-        case ZYDIS_MNEMONIC_DEC: return move_by(-1);
+        case ZYDIS_MNEMONIC_DEC: return counts_rounds() || move_by(-1);
         case ZYDIS_MNEMONIC_CMP: return compare();
         default: return repeat();
     }
@@ -31,7 +31,9 @@ bool Proof::special() {
 
 bool Proof::move() {
     if (is_r64(0) && is_r64(1)) {
-        reg(register_of(0)) = reg(register_of(1));
+        const Value& from = reg(register_of(1));
+        // A guest's own product, which has an address of its own.
+        reg(register_of(0)) = from.kind == Kind::Scaled ? fresh() : from;
         return true;
     }
     if (is_r64(0) && is_memory(1)) return load();
@@ -43,7 +45,7 @@ bool Proof::move() {
         bool masked = kept.kind == Kind::Index;  // a guest's `and r11d, …` looks like a probe's
         require(n < distance_count ? distance : kept.is_guests() || masked,
                 "keeps what does not belong there");
-        state_.slot[static_cast<std::size_t>(n)] = masked ? fresh() : kept;
+        state_.slot[static_cast<std::size_t>(n)] = masked || kept.kind == Kind::Scaled ? fresh() : kept;
         return true;
     }
     return false;

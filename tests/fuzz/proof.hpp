@@ -177,6 +177,7 @@ private:
     bool jump();
     bool jumps_through_cache(const Operand& m);
     bool jump_conditional();
+    bool counts_rounds();
     void not_above(Value& value, std::int64_t limit);
     bool go_to(translate::HostCode target);
     translate::HostCode ends_like(translate::HostCode thunk) const;

@@ -63,13 +63,15 @@ Block* TranslateEngine::translate(Vcpu& vcpu, bool& step_instead, Variant varian
     return translator_->translate(vcpu, step_instead, variant);
 }
 
-// A loop is hot, and `plain` its head: the trace, or that. Null: everything was forgotten.
+// The loop that `exit` closes is hot, and `plain` its head: the trace, or that. Null: everything was
+// forgotten.
 Block* TranslateEngine::translate_trace(Vcpu& vcpu, BlockExit& exit, Block* plain) {
     Stopwatch stopwatch{translating_ticks_};
-    exit.heat = 0;
     Block* trace = translator_->translate_trace(vcpu);
     if (EngineFrame::of(vcpu).leave_exit == nullptr) return nullptr;
-    return trace != nullptr ? trace : plain;
+    if (trace != nullptr) return trace;
+    exit.rounds = 0;
+    return plain;
 }
 
 // A shared check failed, and from here to the end of its block every access is checked by itself; or an
@@ -117,11 +119,10 @@ void TranslateEngine::after_leave(Vcpu& vcpu) {
             Block* block = translator_->find(vcpu);
             if (block == nullptr)
                 block = translate(vcpu, step_instead);
-            else if (exit->heat == 1)
+            else if (exit->is_hot() && !block->trace)
                 block = translate_trace(vcpu, *exit, block);
             // A full cache was emptied on the way, and the exit with it: leave_exit is null then.
-            if (block != nullptr && frame.leave_exit == exit && (exit->heat == 0 || block->trace))
-                translator_->link(*exit, *block);
+            if (block != nullptr && frame.leave_exit == exit) translator_->link(*exit, *block);
             if (step_instead) step(vcpu);
             break;
         }

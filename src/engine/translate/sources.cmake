@@ -46,6 +46,7 @@ set(TRANSLATE_SOURCES
   translate/lower/string.cpp
   translate/lower/system.cpp
   translate/lower/trace.cpp
+  translate/runtime/ahead.cpp
   translate/runtime/relocate.cpp
   translate/runtime/signals.cpp
   translate/runtime/thunks.cpp
@@ -60,6 +61,7 @@ set(TRANSLATE_TEST_SOURCES
   translate/decode/decoder_test.cpp
   translate/emit/assembler_test.cpp
   translate/lower/string_test.cpp
+  translate/runtime/ahead_test.cpp
   translate/runtime/code_cache_test.cpp
   translate/runtime/relocate_test.cpp
   translate/runtime/side_by_side_test.cpp

@@ -67,9 +67,15 @@ struct BlockExit : Callback {
     HostCode stub = nullptr;     // where the jump goes while unlinked
     std::uint32_t live = 0;      // flags that are kept for the target; others it must not read
     bool flags_in_host = false;  // link to the entry that expects flags in the host's flags
-    std::uint8_t heat = 0;  // of a loop: how often it is to be taken before it becomes a trace; zero: never
-    std::uint8_t first_heat = 0;         // what it began with
     AccessMode mode = AccessMode::User;  // at the target (STAC and CLAC change it)
+    // Of an exit that closes a loop, else null: where its code counts `rounds_left` down, to go to the stub
+    // with the last one. When it is linked to a trace, or none can be made, a jump there takes the place of
+    // counting.
+    HostCode count = nullptr;
+    std::uint32_t rounds_left = 0;
+    std::uint32_t rounds = 0;  // what it begins with; zero: they are not counted
+
+    bool is_hot() const { return rounds != 0 && rounds_left == 0; }
 };
 
 // A block or trace whose accesses share checks, one whose accesses are all checked by themselves, or a single
@@ -88,6 +94,7 @@ struct Block {
     Variant variant = Variant::Merged;
     bool valid = true;
     bool trace = false;              // goes on past branches
+    bool calls = false;              // ends with a call
     bool idle = false;               // a trace of one round of a loop that only waits
     std::uint32_t tail_page_id = 0;  // of the page where its only instruction ends, if that crosses a page
     Block* whole = nullptr;          // this is not a block, but stands for one in the list of its second page

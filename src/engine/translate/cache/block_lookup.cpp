@@ -34,6 +34,14 @@ void BlockCache::aim(BlockExit& exit) noexcept {
         memory_.patch_jump(exit.jump, goal(exit));
     else
         memory_.patch_jmp(exit.jump, goal(exit));
+    if (exit.count == nullptr) return;
+    if (exit.to != nullptr && (exit.to->trace || exit.rounds == 0)) {
+        memory_.write(exit.count, std::byte{0xe9});
+        memory_.patch_jump(exit.count + 1, goal(exit));
+    } else {
+        memory_.write(exit.count, std::uint16_t{0x0dff});  // dec dword [rip + rounds_left]
+        memory_.patch_jump(exit.count + 2, reinterpret_cast<HostCode>(&exit.rounds_left));
+    }
 }
 
 // What is executed first is translated right behind what led to it. If that is where the conditional jump
@@ -50,7 +58,7 @@ void BlockCache::fall_into(BlockExit& exit) noexcept {
 }
 
 void BlockCache::link(BlockExit& exit, Block& to) noexcept {
-    if (exit.to == &to) return;
+    if (exit.to == &to) return aim(exit);
     if (exit.to != nullptr) {  // its page was remapped: follow the new one
         BlockExit** place = &exit.to->incoming;
         while (*place != &exit) place = &(*place)->next_incoming;
@@ -68,6 +76,7 @@ void BlockCache::link(BlockExit& exit, Block& to) noexcept {
 void BlockCache::unlink(BlockExit& exit) noexcept {
     exit.to = nullptr;
     exit.next_incoming = nullptr;
+    exit.rounds_left = exit.rounds;
     aim(exit);
     if (exit.guard != nullptr) memory_.write(exit.guard, no_page_instance);
 }

@@ -132,6 +132,13 @@ public:
         value(std::int32_t{0});
         bind_to(size_ - 4, target);
     }
+    // dec dword [rip + target]
+    void dec32_rip(HostCode target) {
+        byte(0xff);
+        byte(1u << 3 | 5);
+        value(std::int32_t{0});
+        bind_to(size_ - 4, target);
+    }
     void xchg(const Mem& m, int reg) { op_rm(0, true, 0x87, reg, m); }
 
     // --- arithmetic

@@ -23,6 +23,8 @@ BlockExit* Lowering::new_exit(std::uint64_t target, AccessMode mode, bool flags_
     exit->target = target;
     exit->mode = mode;
     exit->flags_in_host = flags_in_host;
+    last_exit_ = exit;
+    ++exits_;
     return exit;
 }
 
@@ -60,23 +62,32 @@ BlockExit* Lowering::exit_to(const Instruction& i, std::uint64_t target, std::ui
                              AccessMode mode) {
     if (is_plain_exit(i, target)) return plain_exit(target, mode, live, as_.address(as_.jmp()), false);
     save_flags(live);
-    if (target <= i.rip || went_back_) poll(target, live, 0);
+    if (target <= i.rip || went_back_ || in_shadow_) poll(target, live, 0);
     BlockExit* exit = new_exit(target, mode, false);
     exit->live = live;
     if (block_.idle && target == block_.rip) exit->function = round_closed;
+    HostCode seldom = nullptr;
     // Closes a loop, unless it is a call.
-    if (same_page(target) && target <= i.rip && i.kind != Kind::CallDirect)
-        exit->first_heat = exit->heat = trace_heat_;
-    HostCode missed = nullptr;
+    bool closes = same_page(target) && target <= i.rip && i.kind != Kind::CallDirect;
+    if (closes && trace_heat_ != 0 && !block_.idle) seldom = count_rounds(*exit);
     if (!same_page(target)) {
         std::size_t guard = cmp_exec_id(mode, target, no_page_instance);
         exit->guard = as_.address(guard);
-        missed = as_.address(as_.jcc(Condition::NE));
+        seldom = as_.address(as_.jcc(Condition::NE));
         clobber_flags();
     }
     exit->jump = as_.address(as_.jmp());
-    cold_.push_back({.jumps = {exit->jump, missed}, .record = exit, .exit = exit});
+    cold_.push_back({.jumps = {exit->jump, seldom}, .record = exit, .exit = exit});
     return exit;
+}
+
+// Of the loop that the exit closes (cache/block.hpp). Returns the jump that is taken with the last of them.
+HostCode Lowering::count_rounds(BlockExit& exit) {
+    exit.rounds_left = exit.rounds = trace_heat_;
+    exit.count = as_.here();
+    as_.dec32_rip(reinterpret_cast<HostCode>(&exit.rounds_left));
+    clobber_flags();
+    return as_.address(as_.jcc(Condition::E));
 }
 
 void Lowering::jump_direct(const Instruction& i, const Edges& edges) {

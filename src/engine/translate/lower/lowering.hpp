@@ -75,9 +75,9 @@ public:
         std::vector<SideExit> side_exits;
     };
     struct Settings {
-        bool counted = false;         // see Options
-        std::uint8_t trace_heat = 0;  // of exits that close loops; zero: no traces
-        bool indirect_entry = false;  // in front of the block
+        bool counted = false;          // see Options
+        std::uint32_t trace_heat = 0;  // of exits that close loops; zero: no traces
+        bool indirect_entry = false;   // in front of the block
         // What a copy would change is added here, and whether one can be made at all said in the block; null:
         // none will be.
         Relocations* relocations = nullptr;
@@ -93,6 +93,8 @@ public:
     // Emits the whole block and fills in its entries. `live_in` as analyse_flags gave it.
     void lower(std::span<Instruction> instructions, const AccessGroups& groups, std::uint32_t live_in,
                const Edges& edges);
+    // The direct way out of the block, or null if there are several, or none.
+    BlockExit* only_exit() const { return exits_ == 1 ? last_exit_ : nullptr; }
 
 private:
     // --- block.cpp
@@ -176,9 +178,10 @@ private:
                           bool conditional);
     // Needs neither a guard nor a poll.
     bool is_plain_exit(const Instruction& i, std::uint64_t target) const {
-        return same_page(target) && target > i.rip && !went_back_;
+        return same_page(target) && target > i.rip && !went_back_ && !in_shadow_;
     }
     BlockExit* new_exit(std::uint64_t target, AccessMode mode, bool flags_in_host);
+    HostCode count_rounds(BlockExit& exit);
     void poll(std::uint64_t rip, std::uint32_t live, unsigned remaining);
     void count(int instructions);  // flags stay; uses scratch1
     void push_return_address(const Instruction& i);
@@ -233,7 +236,7 @@ private:
     std::vector<ColdStub>& cold_;
     std::vector<SideExit>& side_exits_;
     bool counted_;
-    std::uint8_t trace_heat_;
+    std::uint32_t trace_heat_;
     bool indirect_entry_;
     Relocations* relocations_;
     unsigned remaining_ = 0;  // instructions from the one being lowered to the block's end
@@ -246,6 +249,8 @@ private:
     std::int32_t stack_behind_ = 0;  // what the host's rsp has yet to move, after a run of pushes or pops
     bool went_back_ = false;         // the trace has followed a backward branch: it owes a poll
     bool in_shadow_ = false;         // lowering the instruction after STI
+    BlockExit* last_exit_ = nullptr;
+    unsigned exits_ = 0;
 };
 
 }  // namespace undercroft::translate

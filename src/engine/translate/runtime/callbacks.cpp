@@ -76,13 +76,9 @@ Onward exit_taken(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept {
         frame.live_flags = exit.live;
         return leave(vcpu, Leave::Translate, &exit);
     }
-    if (exit.heat != 0 && !block->trace) {  // not linked until then, so that it comes by here
-        if (exit.heat == 1) {
-            frame.live_flags = exit.live;
-            return leave(vcpu, Leave::Translate, &exit);
-        }
-        --exit.heat;
-        return {block->frame_entry, 0};
+    if (exit.is_hot() && !block->trace) {
+        frame.live_flags = exit.live;
+        return leave(vcpu, Leave::Translate, &exit);
     }
     translator.link(exit, *block);
     return {block->frame_entry, 0};

@@ -67,7 +67,7 @@ void relocate(BlockExit& exit, const Move& move, Block& block) {
     exit.guard = move.place(exit.guard);
     exit.stub = move.place(exit.stub);
     exit.sibling = move.record(exit.sibling);
-    exit.heat = exit.first_heat;
+    exit.count = move.place(exit.count);
 }
 
 // The displacement of the exec_id slot of a page, so many pages farther on.
@@ -106,6 +106,8 @@ Block* Translator::copy_block(const Block& from, const Block& properties) {
     block.frame_entry = move.place(from.frame_entry);
     block.host_entry = move.place(from.host_entry);
 
+    way_on_ = nullptr;
+    unsigned ways_on = 0;  // that the other block went
     for (Relocation relocation : relocations_.of(from.first_relocation, from.relocations)) {
         HostCode at = move.begin(relocation.part()) + relocation.offset();
         HostCode old = move.old_begin(relocation.part()) + relocation.offset();
@@ -127,6 +129,7 @@ Block* Translator::copy_block(const Block& from, const Block& properties) {
             case Relocation::Kind::Site: relocate(record_in<Site>(block, relocation), move); break;
             case Relocation::Kind::Exit: {
                 auto& exit = record_in<BlockExit>(block, relocation);
+                if (exit.to != nullptr) way_on_ = ++ways_on == 1 ? &exit : nullptr;
                 relocate(exit, move, block);
                 cache_.unlink(exit);
                 break;

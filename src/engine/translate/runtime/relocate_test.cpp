@@ -44,7 +44,8 @@ struct Guest {
     }
 
     StepMachine machine;
-    std::unique_ptr<Translator> translator = std::move(*Translator::create(machine.vcpu, {}));
+    std::unique_ptr<Translator> translator =
+        std::move(*Translator::create(machine.vcpu, {.chaining = false}));
 };
 
 // Instructions whose translations depend on where they are, and others.

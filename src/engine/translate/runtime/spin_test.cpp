@@ -120,7 +120,8 @@ TEST(Spin, NotWhenInstructionsAreCounted) {
     frame.instruction_limit = 1000;
     while (!frame.limit_reached()) guest.engine->advance(guest.machine.vcpu);
     guest.engine->end();
-    EXPECT_EQ(frame.instructions, 1000);
+    EXPECT_GE(frame.instructions, 1000);
+    EXPECT_LT(frame.instructions, 1008) << "it goes out after a trace of eight rounds at most";
 }
 
 // With patience, it takes more than one round; and what interrupts a wait ends it.

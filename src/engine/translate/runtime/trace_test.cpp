@@ -16,6 +16,7 @@ struct Result {
     std::uint64_t traces = 0;
     std::uint64_t rax = 0;
     std::uint64_t rcx = 0;
+    std::uint64_t entries = 0;  // into translated code, from the run loop
 };
 
 Result run(std::initializer_list<int> code, std::uint64_t rcx, const Options& options = {}) {
@@ -26,6 +27,7 @@ Result run(std::initializer_list<int> code, std::uint64_t rcx, const Options& op
     machine->vcpu.set_rflags(RFLAGS::Fixed);
     machine->vcpu.reg(Gpr::Rax) = 0;
     machine->vcpu.reg(Gpr::Rcx) = rcx;
+    machine->vcpu.reg(Gpr::Rbx) = StepMachine::code + 2;
     machine->mmu->flush_all();
     auto engine = make_translate_engine(machine->vcpu, options);
     EXPECT_TRUE(engine) << engine.error().message;
@@ -33,6 +35,7 @@ Result run(std::initializer_list<int> code, std::uint64_t rcx, const Options& op
     Result result{.rax = machine->vcpu.reg(Gpr::Rax), .rcx = machine->vcpu.reg(Gpr::Rcx)};
     for (const auto& [name, value] : (*engine)->statistics()) {
         if (name == "of them, traces of loops") result.traces = value;
+        if (name == "entries into translated code") result.entries = value;
     }
     return result;
 }
@@ -50,8 +53,20 @@ TEST(Trace, AHotLoopBecomesOne) {
 }
 
 TEST(Trace, AColdLoopDoesNot) {
-    EXPECT_EQ(run(loop, 64).traces, 0u) << "its branch back was taken 63 times";
-    EXPECT_EQ(run(loop, 65).traces, 1u);
+    EXPECT_EQ(run(loop, 64, {.trace_heat = 64}).traces, 0u) << "its branch back was taken 63 times";
+    EXPECT_EQ(run(loop, 65, {.trace_heat = 64}).traces, 1u);
+}
+
+TEST(Trace, RoundsAreCountedInTranslatedCode) {
+    EXPECT_EQ(run(loop, 10'000, {.trace_heat = 20'000}).entries, 1u);
+}
+
+// 1: jmp rbx; dec rcx; jne 1b; hlt. Nothing of it is known beforehand behind the jump.
+TEST(Trace, WhatCannotBecomeOneIsNoLongerCounted) {
+    Result result = run({0xff, 0xe3, 0x48, 0xff, 0xc9, 0x75, 0xf9, 0xf4}, 1000, {.trace_heat = 10});
+    EXPECT_EQ(result.traces, 0u);
+    EXPECT_EQ(result.rcx, 0u);
+    EXPECT_LT(result.entries, 5u);
 }
 
 TEST(Trace, NoneWithoutHeat) {

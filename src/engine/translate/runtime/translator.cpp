@@ -210,6 +210,14 @@ Block* Translator::translate(Vcpu& vcpu, bool& step_instead, Variant variant) {
     step_instead = where.host == nullptr;
     if (step_instead) return nullptr;
     make_room(options_.block_limit);
+    Block* block = translate_at(vcpu, where, step_instead, variant);
+    if (block != nullptr && variant == Variant::Merged && options_.chaining) translate_ahead(vcpu, *block);
+    // A page table that is code, too, may have changed with a look ahead.
+    return block != nullptr && block->valid ? block : nullptr;
+}
+
+Block* Translator::translate_at(Vcpu& vcpu, const Translation& where, bool& step_instead, Variant variant) {
+    AccessMode mode = vcpu.access_mode();
     if (variant == Variant::Merged && may_be_copied_to(vcpu.rip)) {
         const Block* known = cache_.find_movable(where.physical, mode);
         if (known != nullptr) return copy_block(*known, block_at(vcpu, where, mode));
@@ -243,11 +251,14 @@ Block* Translator::translate(Vcpu& vcpu, bool& step_instead, Variant variant) {
     return made;
 }
 
+bool Translator::has_room(std::size_t instructions) const {
+    return memory_->code_left() >= room_for(code_per_instruction, instructions) &&
+           memory_->record_left() >= room_for(records_per_instruction, instructions);
+}
+
 // Room for a block of so many instructions. False: everything was forgotten to make it.
 bool Translator::make_room(std::size_t instructions) {
-    if (memory_->code_left() >= room_for(code_per_instruction, instructions) &&
-        memory_->record_left() >= room_for(records_per_instruction, instructions))
-        return true;
+    if (has_room(instructions)) return true;
     empty_cache();
     return false;
 }
@@ -299,8 +310,10 @@ Block* Translator::make_block(const Vcpu& vcpu, std::span<Instruction> instructi
                                 .trace_heat = options_.trace_heat,
                                 .indirect_entry = indirect,
                                 .relocations = may_move ? &relocations_ : nullptr};
-    Lowering{*memory_, thunks_, *block, fault_points_, lists_, settings}.lower(instructions, groups, live_in,
-                                                                               edges);
+    Lowering lowering{*memory_, thunks_, *block, fault_points_, lists_, settings};
+    lowering.lower(instructions, groups, live_in, edges);
+    block->calls = last.kind == Kind::CallDirect || last.kind == Kind::CallIndirect;
+    way_on_ = lowering.only_exit();
     if (block->movable) {
         block->first_relocation = relocations_.first();
         block->relocations = relocations_.count();

@@ -33,7 +33,7 @@ struct Options {
     std::size_t record_bytes = CodeMemory::default_record_size;  // rounded up to pages, for tests
     unsigned block_limit = 64;  // instructions; one: every block is a single instruction
     // A loop that was closed so often becomes a trace (see trace.cpp); zero: none does.
-    std::uint8_t trace_heat = 64;
+    std::uint32_t trace_heat = 250;
     // Executed instructions are counted and bounded (EngineFrame::instructions), and RDTSC asks the
     // environment.
     bool counted = false;
@@ -123,7 +123,12 @@ private:
     void add_tail(Block& block, const Translation& tail);
     std::span<Instruction> decode_block(const Vcpu& vcpu, AccessMode mode, std::size_t limit);
     std::uint32_t peek_live(const Vcpu& vcpu, std::uint64_t target, AccessMode mode, std::uint64_t& granules);
+    bool has_room(std::size_t instructions) const;
     bool make_room(std::size_t instructions);
+    // translate() once it is known where the code lies, and that there is room.
+    Block* translate_at(Vcpu& vcpu, const Translation& where, bool& step_instead, Variant variant);
+    void translate_ahead(Vcpu& vcpu, const Block& made);
+    Block* block_ahead(Vcpu& vcpu, std::uint64_t rip, bool indirectly);
     // From decoded instructions to a block that can be found; `block` has its place, granules and variant.
     Block* make_block(const Vcpu& vcpu, std::span<Instruction> instructions, const Block& block);
     // From a block for one virtual page to one for another; `properties` has its place.
@@ -149,6 +154,7 @@ private:
     Assumptions assumptions_;
     std::vector<Instruction> instructions_;
     std::vector<FaultPoint> fault_points_;
+    BlockExit* way_on_ = nullptr;  // by which the block that was made last goes on, as far as is known
     Relocations relocations_;
     Lowering::Lists lists_;
     std::uint64_t guest_instructions_ = 0;
