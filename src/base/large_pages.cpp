@@ -10,6 +10,10 @@
 #define MADV_COLLAPSE 25  // headers older than Linux 6.1
 #endif
 
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22  // and than 5.14
+#endif
+
 namespace undercroft {
 
 void collapse_large_pages(void* begin, std::size_t size) noexcept {
@@ -18,7 +22,8 @@ void collapse_large_pages(void* begin, std::size_t size) noexcept {
     std::uintptr_t end = (start + size) / large_page_size * large_page_size;
     int before = errno;
     for (std::uintptr_t page = first; page < end; page += large_page_size) {
-        (void)*reinterpret_cast<const volatile char*>(page);
+        (void)::madvise(reinterpret_cast<void*>(page), 4096,
+                        MADV_POPULATE_READ);  // or there is nothing to collapse
         (void)::madvise(reinterpret_cast<void*>(page), large_page_size, MADV_COLLAPSE);
     }
     errno = before;

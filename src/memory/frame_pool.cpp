@@ -187,7 +187,7 @@ bool FramePool::leave_if_alone(MachineFrame frame) noexcept {
     return true;
 }
 
-FramePool::~FramePool() = default;
+FramePool::~FramePool() { backing_->forget(space_.data(), space_.size()); }
 
 void FramePool::set_limit(std::uint64_t frames, std::unique_ptr<SwapFile> swap) {
     limit_ = frames;

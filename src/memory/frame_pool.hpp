@@ -14,7 +14,7 @@
 
 #pragma once
 
-#include "base/large_pages.hpp"
+#include "base/backing_thread.hpp"
 #include "base/result.hpp"
 #include "base/spin_lock.hpp"
 #include "memory/reservation.hpp"
@@ -117,8 +117,9 @@ private:
         std::uint64_t first = 0;  // zero: none
         std::uint64_t count = 0;
     };
-    static constexpr std::uint64_t first_frame =
-        large_page_size >> 12;  // the first large page has the two special ones
+    static constexpr std::uint64_t frames_of_large_page = large_page_size >> 12;
+    // The first large page has the two special ones.
+    static constexpr std::uint64_t first_frame = frames_of_large_page;
 
     FramePool(Reservation space, Reservation links);
     void take_from(List& list, FrameBatch& batch) noexcept;
@@ -133,6 +134,7 @@ private:
         return frame;
     }
     void add_run(Run run);
+    void back_ahead(std::uint64_t from, std::uint64_t to) noexcept;  // `fresh_` has gone so far
     void wake_if_little_is_left(std::uint64_t in_use) noexcept {
         if (in_use > pressure_from_ && pressure_.exchange(1, std::memory_order_relaxed) == 0) wake_waiter();
     }
@@ -142,6 +144,7 @@ private:
         return reinterpret_cast<std::uint32_t*>(links_.data())[frame];
     }
 
+    std::shared_ptr<BackingThread> backing_ = BackingThread::shared();
     Reservation space_;
     std::unique_ptr<CompressedStore> compressed_;
     std::unique_ptr<ImagePages> images_;

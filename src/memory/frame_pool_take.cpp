@@ -17,6 +17,7 @@ void FramePool::take(FrameBatch& batch) noexcept {
     batch.count = 0;
     lock_.lock();
     batch.zero = used_.count == 0;
+    std::uint64_t fresh = fresh_;
     bool neighbours = batch.zero && empty_.count == 0;
     if (neighbours)
         take_neighbours(batch);
@@ -24,11 +25,19 @@ void FramePool::take(FrameBatch& batch) noexcept {
         take_from(batch.zero ? empty_ : used_, batch);
     in_use_ += batch.count;
     std::uint64_t now = in_use_;
+    std::uint64_t then_fresh = fresh_;
     lock_.unlock();
+    back_ahead(fresh, then_fresh);
     wake_if_little_is_left(now);
     // An older host, or one without memory: each frame is backed when it is touched, or that fails.
     if (neighbours)
         madvise(host(batch.frames[batch.count - 1]), std::uint64_t{batch.count} << 12, MADV_POPULATE_WRITE);
+}
+
+void FramePool::back_ahead(std::uint64_t from, std::uint64_t to) noexcept {
+    std::uint64_t page = to / frames_of_large_page;
+    if (page == from / frames_of_large_page || (page + 2) * frames_of_large_page > end_) return;
+    backing_->ask(host(MachineFrame{(page + 1) * frames_of_large_page}), Backing::Populate);
 }
 
 void FramePool::wake_waiter() noexcept {

@@ -25,10 +25,9 @@ Result<std::unique_ptr<CodeMemory>> CodeMemory::create(std::size_t code_size, st
     return memory;
 }
 
-void CodeMemory::back_with_large_page(std::byte* memory, Region& region) noexcept {
-    std::size_t page = region.small_until / large_page_size * large_page_size;
-    if (page + large_page_size <= region.end) collapse_large_pages(memory + page, large_page_size);
-    region.small_until = page + large_page_size;
+CodeMemory::~CodeMemory() {
+    backing_->forget(view_.data(), view_.size());
+    backing_->forget(all_.data(), all_.size());
 }
 
 void CodeMemory::reset(std::size_t hot_mark) {

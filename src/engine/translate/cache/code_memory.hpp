@@ -11,7 +11,7 @@
 
 #pragma once
 
-#include "base/large_pages.hpp"
+#include "base/backing_thread.hpp"
 #include "base/result.hpp"
 #include "engine/translate/emit/assembler.hpp"
 #include "memory/reservation.hpp"
@@ -41,6 +41,7 @@ public:
                                                       std::size_t record_size = default_record_size);
     CodeMemory(const CodeMemory&) = delete;
     CodeMemory& operator=(const CodeMemory&) = delete;
+    ~CodeMemory();
 
     enum class Part : std::uint8_t { Hot, Cold };
     // For the rest of a part; then take() what was used.
@@ -51,7 +52,7 @@ public:
     void take(Part part, std::size_t bytes) noexcept {
         Region& region = region_of(part);
         region.used += bytes;
-        if (region.used > region.small_until) back_with_large_page(writable_, region);
+        if (region.used > region.ask_at) ask_for_large_page(writable_, region);
     }
     // Code once more, in the same part; what depends on its place is left to the caller.
     HostCode copy(Part part, HostCode from, std::size_t bytes) {
@@ -127,7 +128,7 @@ private:
     struct Region {  // offsets in the view, or in the records
         std::size_t used;
         std::size_t end;
-        std::size_t small_until;  // when so much is used, the next large page is worth it
+        std::size_t ask_at;  // when so much is used, the next large page is worth it
     };
 
     CodeMemory(std::size_t code_size, std::size_t record_size)
@@ -140,20 +141,27 @@ private:
         std::size_t unit = code_size >= 3 * large_page_size ? large_page_size : page_size;
         return code_size * 2 / 3 / unit * unit;
     }
-    // Where a guest executes little code, large pages would be mostly empty.
+    // Where a guest executes little code, large pages would be mostly empty: the first one is asked for when
+    // it is half full, and then each one shortly before the one before it is full.
     static Region region(std::size_t begin, std::size_t end) {
         return {begin, end, begin % large_page_size == 0 ? begin + large_page_size / 2 : end};
     }
-    void back_with_large_page(std::byte* memory, Region& region) noexcept;
+    void ask_for_large_page(std::byte* memory, Region& region) noexcept {
+        constexpr std::size_t before = large_page_size / 8;
+        std::size_t page = (region.ask_at + before) / large_page_size * large_page_size;
+        if (page + large_page_size <= region.end) backing_->ask(memory + page, Backing::Collapse);
+        region.ask_at = page + large_page_size - before;
+    }
     std::byte* take_records(std::size_t bytes) noexcept {
         std::size_t at = (record_region_.used + record_alignment - 1) / record_alignment * record_alignment;
         record_region_.used = at + bytes;
-        if (record_region_.used > record_region_.small_until) back_with_large_page(records_, record_region_);
+        if (record_region_.used > record_region_.ask_at) ask_for_large_page(records_, record_region_);
         return records_ + at;
     }
     Region& region_of(Part part) { return part == Part::Hot ? hot_ : cold_; }
     const Region& region_of(Part part) const { return part == Part::Hot ? hot_ : cold_; }
 
+    std::shared_ptr<BackingThread> backing_ = BackingThread::shared();
     std::size_t code_size_;
     Reservation view_;  // the code, to be written
     Reservation all_;   // the code, to be executed, and the records
