@@ -147,7 +147,7 @@ bool Proof::counts_rounds() {
         reinterpret_cast<std::uintptr_t>(at) % alignof(BlockExit) != 0)
         return false;
     const auto& exit = *reinterpret_cast<const BlockExit*>(at);
-    return operand.size == 32 && exit.from == &block_ && exit.count == address_of(at_);
+    return operand.size == 32 && exit.from == &block_ && exit.counts && exit.count() == address_of(at_);
 }
 bool Proof::jump_conditional() {
     if (!is_immediate(0)) return false;

@@ -84,7 +84,8 @@ protected:
     void count_rounds(Block& block, HostCode there) {
         auto* exit = const_cast<CodeMemory&>(translator_->memory()).record<BlockExit>();
         exit->from = &block;
-        exit->count = there;
+        exit->counts = true;
+        exit->jump = there + 13;
         as.dec32_rip(reinterpret_cast<HostCode>(&exit->rounds_left));
     }
 

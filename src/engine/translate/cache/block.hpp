@@ -52,31 +52,35 @@ struct TailSite : Site {
     std::uint32_t page_id = 0;  // the instance that it must be
 };
 
-// A direct way out of a block.
+// A direct way out of a block. There are many of them, and they are seldom in the processor's caches: small.
 struct BlockExit : Callback {
     Block* from = nullptr;
     Block* to = nullptr;                 // when linked
     BlockExit* next_incoming = nullptr;  // in to's list
     std::uint64_t target = 0;            // guest RIP
     HostCode jump = nullptr;             // the 32-bit displacement to patch
-    bool conditional = false;            // the jump is
-    // The other way out, where a block ends with a conditional jump followed by a jump, and both are patched
-    // freely.
-    BlockExit* sibling = nullptr;
-    HostCode guard = nullptr;    // the 32-bit page-instance number to patch; null: same page, no guard
-    HostCode stub = nullptr;     // where the jump goes while unlinked
-    std::uint32_t live = 0;      // flags that are kept for the target; others it must not read
-    bool flags_in_host = false;  // link to the entry that expects flags in the host's flags
-    AccessMode mode = AccessMode::User;  // at the target (STAC and CLAC change it)
-    // Of an exit that closes a loop, else null: where its code counts `rounds_left` down, to go to the stub
-    // with the last one. When it is linked to a trace, or none can be made, a jump there takes the place of
+    HostCode guard = nullptr;  // the 32-bit page-instance number to patch; null: same page, no guard
+    HostCode stub = nullptr;   // where the jump goes while unlinked
+    // Of an exit that `counts` how often it closes a loop: its code counts `rounds_left` down, to go to the
+    // stub with the last one. When it is linked to a trace, or none can be made, a jump takes the place of
     // counting.
-    HostCode count = nullptr;
     std::uint32_t rounds_left = 0;
-    std::uint32_t rounds = 0;  // what it begins with; zero: they are not counted
+    std::uint16_t rounds = 0;  // what it begins with; zero: they are not counted any more
+    bool counts = false;
+    bool conditional = false;            // the jump is
+    bool flags_in_host = false;          // link to the entry that expects flags in the host's flags
+    AccessMode mode = AccessMode::User;  // at the target (STAC and CLAC change it)
+    // Where a block ends with a conditional jump followed by a jump, and both are patched freely: so many
+    // records from here is the other way out. Zero: it does not.
+    std::int8_t to_sibling = 0;
+    std::uint32_t live = 0;  // flags that are kept for the target; others it must not read
 
     bool is_hot() const { return rounds != 0 && rounds_left == 0; }
+    BlockExit* sibling() { return to_sibling == 0 ? nullptr : this + to_sibling; }
+    // Where its code counts: dec dword [rip + rounds_left]; je stub; jmp.
+    HostCode count() const { return jump - 13; }
 };
+static_assert(sizeof(BlockExit) == 80);
 
 // A block or trace whose accesses share checks, one whose accesses are all checked by themselves, or a single
 // instruction that writes across a page border.

@@ -34,20 +34,20 @@ void BlockCache::aim(BlockExit& exit) noexcept {
         memory_.patch_jump(exit.jump, goal(exit));
     else
         memory_.patch_jmp(exit.jump, goal(exit));
-    if (exit.count == nullptr) return;
+    if (!exit.counts) return;
     if (exit.to != nullptr && (exit.to->trace || exit.rounds == 0)) {
-        memory_.write(exit.count, std::byte{0xe9});
-        memory_.patch_jump(exit.count + 1, goal(exit));
+        memory_.write(exit.count(), std::byte{0xe9});
+        memory_.patch_jump(exit.count() + 1, goal(exit));
     } else {
-        memory_.write(exit.count, std::uint16_t{0x0dff});  // dec dword [rip + rounds_left]
-        memory_.patch_jump(exit.count + 2, reinterpret_cast<HostCode>(&exit.rounds_left));
+        memory_.write(exit.count(), std::uint16_t{0x0dff});  // dec dword [rip + rounds_left]
+        memory_.patch_jump(exit.count() + 2, reinterpret_cast<HostCode>(&exit.rounds_left));
     }
 }
 
 // What is executed first is translated right behind what led to it. If that is where the conditional jump
 // goes, the two change places, so that the way on is no jump at all.
 void BlockCache::fall_into(BlockExit& exit) noexcept {
-    BlockExit* other = exit.sibling;
+    BlockExit* other = exit.sibling();
     if (!exit.conditional || other == nullptr) return;
     HostCode behind = other->jump + 4;
     if (goal(exit) != behind || goal(*other) == behind) return;

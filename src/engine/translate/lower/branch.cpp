@@ -84,7 +84,7 @@ BlockExit* Lowering::exit_to(const Instruction& i, std::uint64_t target, std::ui
 // Of the loop that the exit closes (cache/block.hpp). Returns the jump that is taken with the last of them.
 HostCode Lowering::count_rounds(BlockExit& exit) {
     exit.rounds_left = exit.rounds = trace_heat_;
-    exit.count = as_.here();
+    exit.counts = true;
     as_.dec32_rip(reinterpret_cast<HostCode>(&exit.rounds_left));
     clobber_flags();
     return as_.address(as_.jcc(Condition::E));
@@ -114,8 +114,9 @@ void Lowering::jump_conditional(const Instruction& i, const Edges& edges) {
     }
     BlockExit* next = exit_to(i, i.next_rip(), edges.next_live, block_.mode);
     if (taken == nullptr || !is_plain_exit(i, i.next_rip())) return;
-    taken->sibling = next;
-    next->sibling = taken;
+    CHECK(next == taken + 1, "their records lie side by side");
+    taken->to_sibling = 1;
+    next->to_sibling = -1;
 }
 
 void Lowering::go_indirect(const Instruction& i, std::int32_t stack_moved) {

@@ -76,7 +76,7 @@ public:
     };
     struct Settings {
         bool counted = false;          // see Options
-        std::uint32_t trace_heat = 0;  // of exits that close loops; zero: no traces
+        std::uint16_t trace_heat = 0;  // of exits that close loops; zero: no traces
         bool indirect_entry = false;   // in front of the block
         // What a copy would change is added here, and whether one can be made at all said in the block; null:
         // none will be.
@@ -236,7 +236,7 @@ private:
     std::vector<ColdStub>& cold_;
     std::vector<SideExit>& side_exits_;
     bool counted_;
-    std::uint32_t trace_heat_;
+    std::uint16_t trace_heat_;
     bool indirect_entry_;
     Relocations* relocations_;
     unsigned remaining_ = 0;  // instructions from the one being lowered to the block's end

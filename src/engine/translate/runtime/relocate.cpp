@@ -66,8 +66,6 @@ void relocate(BlockExit& exit, const Move& move, Block& block) {
     exit.jump = move.place(exit.jump);
     exit.guard = move.place(exit.guard);
     exit.stub = move.place(exit.stub);
-    exit.sibling = move.record(exit.sibling);
-    exit.count = move.place(exit.count);
 }
 
 // The displacement of the exec_id slot of a page, so many pages farther on.

@@ -33,7 +33,7 @@ struct Options {
     std::size_t record_bytes = CodeMemory::default_record_size;  // rounded up to pages, for tests
     unsigned block_limit = 64;  // instructions; one: every block is a single instruction
     // A loop that was closed so often becomes a trace (see trace.cpp); zero: none does.
-    std::uint32_t trace_heat = 250;
+    std::uint16_t trace_heat = 250;
     // Executed instructions are counted and bounded (EngineFrame::instructions), and RDTSC asks the
     // environment.
     bool counted = false;
