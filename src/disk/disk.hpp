@@ -39,6 +39,9 @@ public:
     // Full, and then any part may have been transferred.
     virtual DiskStatus read(std::uint64_t offset, std::span<const iovec> to) = 0;
     virtual DiskStatus write(std::uint64_t offset, std::span<const iovec> from) = 0;
+    // This will be read soon, with other things: a host that has to fetch them can do so at once. A hint;
+    // returns without waiting, unless for what a disk needs to know where its bytes are.
+    virtual void will_read(std::uint64_t /*offset*/, std::uint64_t /*length*/) {}
     // When it returns Ok, what was written before survives the host's crash.
     virtual DiskStatus flush() = 0;
     // The range's contents are of no use any more. A hint.

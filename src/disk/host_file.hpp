@@ -43,6 +43,7 @@ public:
     std::uint64_t size() const override { return size_; }
     DiskStatus read(std::uint64_t offset, std::span<const iovec> to) override;
     DiskStatus write(std::uint64_t offset, std::span<const iovec> from) override;
+    void will_read(std::uint64_t offset, std::uint64_t length) override;
     DiskStatus sync() override;
     DiskStatus punch(std::uint64_t offset, std::uint64_t length) override;
     DiskStatus zero(std::uint64_t offset, std::uint64_t length) override;
@@ -62,6 +63,7 @@ private:
     Fd fd_;
     FileWindow window_{fd_.get()};
     std::uint64_t size_;
+    unsigned announced_ = 0;  // so many reads that are to come
     Once reported_;
     std::shared_ptr<const Image> image_;
 };

@@ -29,6 +29,7 @@ public:
     DiskStatus read(std::uint64_t offset, std::span<const iovec> to) override {
         return disk_->read(offset, to);
     }
+    void will_read(std::uint64_t offset, std::uint64_t length) override { disk_->will_read(offset, length); }
     std::optional<Origin> origin(std::uint64_t offset) override { return disk_->origin(offset); }
     DiskStatus write(std::uint64_t offset, std::span<const iovec> from) override;
     DiskStatus flush() override;

@@ -93,6 +93,17 @@ DiskStatus Qcow2Disk::read(std::uint64_t offset, std::span<const iovec> to) {
     return DiskStatus::Ok;
 }
 
+void Qcow2Disk::will_read(std::uint64_t offset, std::uint64_t length) {
+    Extent extent{};
+    for (std::uint64_t done = 0; done < length; done += extent.length) {
+        if (find_extent(offset + done, length - done, extent) != DiskStatus::Ok) return;
+        if (extent.cluster.kind == Kind::Data)
+            storage_->will_read(extent.cluster.offset + within_cluster(extent.offset), extent.length);
+        else if (extent.cluster.kind == Kind::Unallocated && backing_ != nullptr)
+            backing_->will_read(extent.offset, extent.length);
+    }
+}
+
 DiskStatus Qcow2Disk::read_extent(const Extent& extent, std::span<const iovec> to) {
     switch (extent.cluster.kind) {
         case Kind::Data: return read_file(extent.cluster.offset + within_cluster(extent.offset), to);

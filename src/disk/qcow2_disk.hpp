@@ -37,6 +37,7 @@ public:
     bool is_read_only() const override { return access_ == DiskAccess::ReadOnly; }
 
     std::optional<Origin> origin(std::uint64_t offset) override;
+    void will_read(std::uint64_t offset, std::uint64_t length) override;
     DiskStatus read(std::uint64_t offset, std::span<const iovec> to) override;
     DiskStatus write(std::uint64_t offset, std::span<const iovec> from) override;
     DiskStatus flush() override;

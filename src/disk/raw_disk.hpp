@@ -18,6 +18,7 @@ public:
 
     DiskStatus read(std::uint64_t offset, std::span<const iovec> to) override;
     DiskStatus write(std::uint64_t offset, std::span<const iovec> from) override;
+    void will_read(std::uint64_t offset, std::uint64_t length) override { file_->will_read(offset, length); }
     std::optional<Origin> origin(std::uint64_t offset) override { return file_->origin(offset); }
     DiskStatus flush() override { return file_->sync(); }
     DiskStatus discard(std::uint64_t offset, std::uint64_t length) override;

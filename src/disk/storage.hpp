@@ -25,6 +25,7 @@ public:
     // lies behind the end cannot be read.
     virtual DiskStatus read(std::uint64_t offset, std::span<const iovec> to) = 0;
     virtual DiskStatus write(std::uint64_t offset, std::span<const iovec> from) = 0;
+    virtual void will_read(std::uint64_t /*offset*/, std::uint64_t /*length*/) {}  // see Disk
     // When it returns Ok, what was written before survives the host's crash.
     virtual DiskStatus sync() = 0;
     // The range reads as zeros from now on, and takes no space any more (`punch`) or keeps it (`zero`).

@@ -74,7 +74,14 @@ void VirtioBlock::tell_origin(const Chain& chain) const {
 }
 
 void VirtioBlock::serve() {
-    server_.serve([this](QueueServer::Request& request) { return serve(request); });
+    while (server_.fetch()) {
+        auto requests = server_.at_hand();
+        if (requests.size() > 1)
+            for (const QueueServer::Request& request : requests)
+                announce_block_request(context_, request.chain);
+        for (QueueServer::Request& request : requests) request.fault = serve(request);
+        server_.give_back();
+    }
 }
 
 const char* VirtioBlock::serve(QueueServer::Request& request) {

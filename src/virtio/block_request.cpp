@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <span>
 
 namespace undercroft {
@@ -140,6 +141,17 @@ std::uint32_t serve_block_request(const BlockContext& context, Chain& chain) {
     CHECK(context.memory.store(status, answer), "RAM");
     // A chain has at most 4 GiB - 1 bytes.
     return static_cast<std::uint32_t>(request.written() + 1);
+}
+
+void announce_block_request(const BlockContext& context, const Chain& chain) {
+    std::span<const iovec> pieces = chain.readable.pieces();
+    Header header{};
+    if (pieces.empty() || pieces.front().iov_len < sizeof header) return;
+    std::memcpy(&header, pieces.front().iov_base, sizeof header);
+    std::uint64_t size = 0;
+    for (const Chain::Range& range : chain.writable_ranges) size += range.length;
+    if (header.type != Type::In || size == 0 || !fits(context.disk, header.sector, size - 1)) return;
+    context.disk.will_read(header.sector * Disk::sector_size, size - 1);  // and the status
 }
 
 }  // namespace undercroft

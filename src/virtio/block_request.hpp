@@ -28,4 +28,7 @@ struct BlockContext {
 // or zero if the request has no header or no room for a status: the driver broke the protocol.
 std::uint32_t serve_block_request(const BlockContext& context, Chain& chain);
 
+// Tells the disk of what the request will read. (The driver may change its header until it is served.)
+void announce_block_request(const BlockContext& context, const Chain& chain);
+
 }  // namespace undercroft

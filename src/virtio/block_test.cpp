@@ -5,6 +5,7 @@
 #include "virtio/io_thread.hpp"
 #include "virtio/test_driver.hpp"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -19,7 +20,11 @@ public:
     const std::string& name() const override { return name_; }
     std::uint64_t size() const override { return bytes.size(); }
     bool is_read_only() const override { return read_only; }
+    void will_read(std::uint64_t offset, std::uint64_t length) override {
+        events += fmt::format("announced {}+{}; ", offset / 512, length / 512);
+    }
     DiskStatus read(std::uint64_t offset, std::span<const iovec> to) override {
+        events += fmt::format("read {}; ", offset / 512);
         reading = true;
         while (hold) std::this_thread::yield();
         return each(offset, to, [this](auto* host, std::uint64_t at, std::size_t n) {
@@ -42,6 +47,7 @@ public:
     }
 
     std::string bytes = std::string(64 * 512, 'd');
+    std::string events;
     bool read_only = false;
     bool fails = false;
     std::atomic<bool> hold = false;
@@ -278,6 +284,31 @@ TEST_F(BlockTest, AResetWaitsForRequestsAtHand) {
     driver.join();
     EXPECT_EQ(memory.used_index(), 0) << "and not given back afterwards";
     EXPECT_FALSE(line);
+}
+
+TEST_F(BlockTest, ReadsAtHandAreAnnouncedTogether) {
+    start_driver(transport);
+    auto offer_two = [this](std::pair<std::uint32_t, std::uint64_t> one,
+                            std::pair<std::uint32_t, std::uint64_t> other) {
+        std::uint16_t head = 0;
+        for (auto [type, sector] : {one, other}) {
+            std::uint64_t at = header + 16u * head;
+            auto writable = static_cast<std::uint16_t>(type == In ? flag::write : 0);
+            memory.put(at, Header{type, 0, sector});
+            memory.offer(head, {{at, 16}, {data, 1024, writable}, {status, 1, flag::write}});
+            head = static_cast<std::uint16_t>(head + 3);
+        }
+        notify_and_serve();
+    };
+    offer(In, 3, {{data, 512, flag::write}});
+    notify_and_serve();
+    EXPECT_EQ(disk.events, "read 3; ") << "one alone is not";
+    disk.events.clear();
+    offer_two({In, 5}, {In, 7});
+    EXPECT_EQ(disk.events, "announced 5+2; announced 7+2; read 5; read 7; ");
+    disk.events.clear();
+    offer_two({Out, 6}, {In, 63});
+    EXPECT_EQ(disk.events, "") << "a write, and a read that goes beyond the end";
 }
 
 TEST_F(BlockTest, AThreadServesWhatItIsAskedFor) {
