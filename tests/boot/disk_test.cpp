@@ -1,51 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // A stock kernel finds its disks, writes and reads them, and the host's files hold what it wrote.
 
+#include "disk_fixture.hpp"
 #include "guest_process.hpp"
 #include "pattern.hpp"
 #include "settings.hpp"
 
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <csignal>
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <string>
+#include <vector>
 
 namespace undercroft {
 namespace {
-
-namespace fs = std::filesystem;
-
-#define CONSOLE(guest) "console:\n" << (guest).output() << "\nerrors:\n" << (guest).errors()
-
-struct Disks : testing::Test {
-    fs::path folder = fs::path{testing::TempDir()} / ("undercroft-disks-" + std::to_string(getpid()));
-    void SetUp() override { fs::create_directories(folder); }
-    void TearDown() override { fs::remove_all(folder); }
-
-    std::string file(const std::string& name, const std::string& bytes) const {
-        std::ofstream{folder / name, std::ios::binary} << bytes;
-        return (folder / name).string();
-    }
-    static std::string contents(const std::string& path) {
-        std::ifstream stream{path, std::ios::binary};
-        return {std::istreambuf_iterator<char>{stream}, {}};
-    }
-    static int shell(const std::string& command) {
-        int status = std::system((command + " > /dev/null 2>&1").c_str());
-        return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-    }
-    // What a qcow2 image shows, by another program's reading.
-    std::string shown(const std::string& image) const {
-        std::string raw = (folder / "raw").string();
-        EXPECT_EQ(shell("qemu-img convert -O raw " + image + " " + raw), 0);
-        return contents(raw);
-    }
-};
 
 TEST_F(Disks, HoldWhatTheGuestWrites) {
     NEED_GUEST(Image::Plain);
@@ -88,7 +53,7 @@ TEST_F(Disks, OverlaysTakeTheWrites) {
         EXPECT_TRUE(contents(base) == std::string(4 * part, 'x'));
     }
     EXPECT_EQ(shell("qemu-img check " + overlay), 0);
-    std::string got = shown(overlay);
+    std::string got = contents(raw_copy(overlay, "qcow2"));
     ASSERT_EQ(got.size(), 4 * part);
     for (std::size_t n = 0; n < 4; ++n)
         EXPECT_TRUE(got.substr(n * part, part) == pattern(part)) << "part " << n;
@@ -124,36 +89,6 @@ TEST_F(Disks, WaitForRoomOnTheHost) {
             EXPECT_TRUE(contents(path).substr(n * part, part) == pattern(part)) << "part " << n;
     }
     EXPECT_EQ(shell("umount " + folder.string()), 0);
-}
-
-// Killed at any moment, with writes on the way: what the guest was told to be safe is there.
-TEST_F(Disks, KeepWhatWasFlushedWhenKilled) {
-    NEED_GUEST(Image::Plain);
-    std::string raw = file("disk.img", std::string(16 << 20, '\0'));
-    std::string image = (folder / "disk.qcow2").string();
-    ASSERT_EQ(shell("qemu-img create -f qcow2 " + image + " 16M"), 0);
-    int kills = std::stoi(setting("UNDERCROFT_KILLS", "6"));
-    for (int round = 0; round < kills; ++round) {
-        bool is_raw = round % 2 == 0;
-        std::vector<std::string> arguments = run_script("disk-kill");
-        arguments.insert(arguments.end(), {"--disk", is_raw ? raw : image});
-        GuestProcess guest{arguments};
-        int kept = 1 + round * 7 % 23;
-        ASSERT_TRUE(guest.wait_for("KEPT " + std::to_string(kept) + ".", patience(90))) << CONSOLE(guest);
-        ::kill(guest.pid(), SIGKILL);
-        EXPECT_EQ(guest.wait_for_exit(patience(10)), std::nullopt);
-        while (guest.output().find("KEPT " + std::to_string(kept + 1) + ".") != std::string::npos) ++kept;
-        if (!is_raw) {
-            int verdict = shell("qemu-img check " + image);
-            EXPECT_TRUE(verdict == 0 || verdict == 3) << "damaged, and not only leaked clusters: " << verdict;
-        }
-        std::string got = is_raw ? contents(raw) : shown(image);
-        for (int n = 1; n <= kept; ++n) {
-            std::string record = "record " + std::to_string(n) + "\n";
-            EXPECT_EQ(got.substr(static_cast<std::size_t>(n * 131 % 8192) * 512, record.size()), record)
-                << "round " << round << ", killed after " << kept;
-        }
-    }
 }
 
 // A running machine keeps its file to itself.
