@@ -62,12 +62,15 @@ private:
 
 class Guest final : public fuzz::VirtioGuest {
 public:
-    explicit Guest(fuzz::Input& input) {
-        disk_.read_only = input.below(4) == 3;
+    explicit Guest(fuzz::Input& input) : Guest{input.take<std::uint8_t>()} {}
+
+private:
+    explicit Guest(std::uint8_t choice)
+        : block_{disk_, dma_, lock_, "fuzz", choice < 128 ? 1u : 3u /* queues */} {
+        disk_.read_only = choice % 4 == 3;
         connect(block_);
     }
 
-private:
     void serve() override { block_.serve(); }
     void event(fuzz::Input& input) override { disk_.fails = input.below(2) != 0; }
 
@@ -79,13 +82,13 @@ private:
         auto flags = static_cast<std::uint16_t>(1 | input.below(2) * 2);
         std::uint64_t length = input.below(5) * 256 + input.below(2) * 16 + 1;
         std::uint64_t data = free_memory + 0x1000 + input.take<std::uint16_t>() % 0x8000u;
-        offer(0, {{header, 16, 1, 1},
-                  {data, static_cast<std::uint32_t>(length - 1 + (length == 1)), flags, 2},
-                  {free_memory + 0x800, 1, 2, 0}});
+        offer(queue(input), {{header, 16, 1, 1},
+                             {data, static_cast<std::uint32_t>(length - 1 + (length == 1)), flags, 2},
+                             {free_memory + 0x800, 1, 2, 0}});
     }
 
     FuzzDisk disk_;
-    VirtioBlock block_{disk_, dma_, lock_, "fuzz"};
+    VirtioBlock block_;
 };
 
 }  // namespace
