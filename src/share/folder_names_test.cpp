@@ -90,6 +90,28 @@ TEST_F(FolderTest, SpecialFilesAreNeitherOpenedNorMade) {
     EXPECT_EQ(guest->open(FUSE_ROOT_ID, O_RDONLY).error, EISDIR);
 }
 
+// Of the host's devices the guest learns the numbers, and may use its own by them.
+TEST_F(FolderTest, DevicesOfTheHostAreNotOpened) {
+    constexpr dev_t null = 0x103;
+    for (auto [name, type] : {std::pair{"null", S_IFCHR}, std::pair{"disk", S_IFBLK}}) {
+        if (mknod((folder / name).c_str(), type | 0600, null) != 0)
+            GTEST_SKIP() << "this user may make no devices";
+        std::uint64_t node = guest->find({name});
+        for (std::uint32_t flags : {O_RDONLY, O_WRONLY, O_RDWR | O_TRUNC}) {
+            EXPECT_EQ(guest->open(node, flags).error, ENXIO) << name;
+            EXPECT_EQ(guest->create(FUSE_ROOT_ID, name, flags).error, ENXIO) << name;
+        }
+        EXPECT_EQ(guest->create(FUSE_ROOT_ID, name, O_WRONLY | O_EXCL).error, EEXIST) << name;
+        fuse_setattr_in in{};
+        in.valid = FATTR_SIZE;
+        EXPECT_EQ(guest->set(node, in).error, EINVAL) << name;
+        auto attr = guest->ask(FUSE_GETATTR, node, Client::raw(fuse_getattr_in{})).as<fuse_attr_out>().attr;
+        EXPECT_EQ(attr.mode, type | 0600u) << name;
+        EXPECT_EQ(attr.rdev, null) << name;
+    }
+    EXPECT_EQ(server->open_handles(), 0u);
+}
+
 TEST_F(FolderTest, HardLinksStayInside) {
     fuse_link_in in{guest->find({"file"})};
     Client::Answer answer =

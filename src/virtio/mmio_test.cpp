@@ -52,6 +52,13 @@ struct MmioTest : testing::Test {
 
     std::uint32_t get(Reg which) { return read(transport, which); }
     void set(Reg which, std::uint32_t value) { write(transport, which, value); }
+    // A reset, and a queue that has never been used.
+    void restart() {
+        set(Reg::Status, 0);
+        memory.set_available_index(0);
+        memory.put(TestMemory::used + 2, std::uint16_t{0});
+        start_driver(transport);
+    }
 };
 
 TEST_F(MmioTest, SaysWhatItIs) {
@@ -116,12 +123,29 @@ TEST_F(MmioTest, ADamagedQueueNeedsAReset) {
     set(Reg::Status, 0);
     EXPECT_EQ(get(Reg::Status), 0u);
     EXPECT_FALSE(line);
-    memory.put(TestMemory::available + 2, std::uint16_t{0});
-    memory.put(TestMemory::used + 2, std::uint16_t{0});
-    start_driver(transport);
+    restart();
     memory.offer(0, {{0x8000, 4, flag::write}});
     set(Reg::QueueNotify, 0);
     EXPECT_EQ(memory.used_index(), 1) << "and then it works again";
+}
+
+TEST_F(MmioTest, ADriverThatBreaksItsQueueAgainAndAgainIsLoggedOnce) {
+    testing::internal::CaptureStderr();
+    for (int n = 0; n < 2; ++n) {
+        restart();
+        memory.offer(0, {{0xd0000000, 4, flag::write}});
+        set(Reg::QueueNotify, 0);
+        set(Reg::QueueNotify, 0);
+        EXPECT_NE(get(Reg::Status) & Status::DEVICE_NEEDS_RESET, 0u);
+        EXPECT_EQ(memory.used_index(), 0);
+    }
+    EXPECT_EQ(testing::internal::GetCapturedStderr(),
+              "undercroft: warn: echo: the guest's driver has broken a queue: "
+              "a descriptor's bytes are not in memory\n");
+    restart();
+    memory.offer(0, {{0x8000, 4, flag::write}});
+    set(Reg::QueueNotify, 0);
+    EXPECT_EQ(memory.used_index(), 1);
 }
 
 TEST_F(MmioTest, QueuesKeepTheirPlaceWhileTheyAreReady) {
