@@ -125,6 +125,39 @@ TEST_F(Exec, TheRootIsACopyInMemory) {
     EXPECT_TRUE(fs::exists("/etc/default"));
 }
 
+// One that holds a shell, and nothing else that a system has.
+TEST_F(Exec, AnyFolderCanBeTheRoot) {
+    fs::create_directories(folder / "root/bin");
+    fs::copy_file(GUESTS_CACHE "/busybox/bin/busybox", folder / "root/bin/busybox");
+    fs::create_symlink("busybox", folder / "root/bin/sh");
+    expect_status(shell("[ ! -e /etc ] && [ -d /proc/self ] && echo new > /bin/new && "
+                        "busybox cp /bin/new made",
+                        {"--root", "root"}),
+                  0);
+    EXPECT_EQ(contents("made"), "new\n");
+    EXPECT_FALSE(fs::exists(folder / "root/bin/new"));
+    EXPECT_FALSE(fs::exists(folder / "root/proc"));
+}
+
+TEST_F(Exec, AUserWhoIsNotRootIsTheGuestsRoot) {
+    uid_t user = ::geteuid();
+    std::vector<std::string> starter;
+    if (user == 0) {
+        user = 65534;
+        starter = {"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--reset-env"};
+        ASSERT_EQ(::chown(folder.c_str(), user, user), 0);
+        GuestProcess help{{"--help"}, starter};
+        if (help.wait_for_exit(patience(10)) != 0) GTEST_SKIP() << "only root may read this build";
+    }
+    GuestProcess guest{shell("id -u && touch made && stat -c '%u %a' . made && cat /etc/shadow"), starter};
+    EXPECT_EQ(guest.wait_for_exit(patience(60)), 1) << SHOWN(guest);
+    EXPECT_EQ(guest.output(), "0\n0 755\n0 644\n");
+    EXPECT_EQ(guest.errors(), "cat: /etc/shadow: Permission denied\n");
+    struct stat status {};
+    ASSERT_EQ(::stat("made", &status), 0);
+    EXPECT_EQ(status.st_uid, user);
+}
+
 TEST_F(Exec, TheEnvironmentIsTheCallers) {
     ::setenv("UNDERCROFT_TRIED", "before", 1);
     ::setenv("UNDERCROFT_KEPT", "a b\nc", 1);

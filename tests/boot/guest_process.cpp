@@ -44,13 +44,16 @@ private:
 
 }  // namespace
 
-GuestProcess::GuestProcess(const std::vector<std::string>& arguments) {
+GuestProcess::GuestProcess(const std::vector<std::string>& arguments,
+                           const std::vector<std::string>& starter) {
     std::array<int, 2> in{}, out{};
     if (pipe2(in.data(), O_CLOEXEC) != 0 || pipe2(out.data(), O_CLOEXEC) != 0) die("pipe2");
     errors_fd_ = memfd_create("errors", MFD_CLOEXEC);
     if (errors_fd_ < 0) die("memfd_create");
-    std::vector<char*> argv{const_cast<char*>(UNDERCROFT_PROGRAM)};
-    for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
+    std::vector<char*> argv;
+    for (const std::string& word : starter) argv.push_back(const_cast<char*>(word.c_str()));
+    argv.push_back(const_cast<char*>(UNDERCROFT_PROGRAM));
+    for (const std::string& word : arguments) argv.push_back(const_cast<char*>(word.c_str()));
     argv.push_back(nullptr);
     signal(SIGPIPE, SIG_IGN);
     pid_ = fork();
@@ -60,8 +63,8 @@ GuestProcess::GuestProcess(const std::vector<std::string>& arguments) {
         dup2(in[0], STDIN_FILENO);
         dup2(out[1], STDOUT_FILENO);
         dup2(errors_fd_, STDERR_FILENO);
-        execv(argv[0], argv.data());
-        die(UNDERCROFT_PROGRAM);
+        execvp(argv[0], argv.data());
+        die(argv[0]);
     }
     close(in[0]);
     close(out[1]);

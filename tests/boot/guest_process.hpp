@@ -19,8 +19,10 @@ namespace undercroft {
 
 class GuestProcess {
 public:
-    // `arguments` follow the program's name.
-    explicit GuestProcess(const std::vector<std::string>& arguments);
+    // `arguments` follow the program's name; `starter` is another program, with its arguments, that executes
+    // it.
+    explicit GuestProcess(const std::vector<std::string>& arguments,
+                          const std::vector<std::string>& starter = {});
     ~GuestProcess();
     GuestProcess(const GuestProcess&) = delete;
     GuestProcess& operator=(const GuestProcess&) = delete;
