@@ -42,7 +42,8 @@ public:
     // This will be read soon, with other things: a host that has to fetch them can do so at once. A hint;
     // returns without waiting, unless for what a disk needs to know where its bytes are.
     virtual void will_read(std::uint64_t /*offset*/, std::uint64_t /*length*/) {}
-    // When it returns Ok, what was written before survives the host's crash.
+    // When it returns Ok, what was written before survives the host's crash. After one that Failed to sync
+    // there is none any more that does (Storage::sync()).
     virtual DiskStatus flush() = 0;
     // The range's contents are of no use any more. A hint.
     virtual DiskStatus discard(std::uint64_t offset, std::uint64_t length) = 0;

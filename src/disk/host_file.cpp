@@ -130,9 +130,11 @@ DiskStatus HostFile::transfer(Operation operation, std::uint64_t offset, std::sp
     return DiskStatus::Ok;
 }
 
-DiskStatus HostFile::sync() {
-    if (::fdatasync(fd_.get()) == 0) return DiskStatus::Ok;
-    return fail(Operation::Sync, 0, errno);
+DiskStatus HostFile::try_sync() {
+    int result = 0;
+    do result = ::fdatasync(fd_.get());
+    while (result != 0 && errno == EINTR);  // which reports nothing yet
+    return result == 0 ? DiskStatus::Ok : fail(Operation::Sync, 0, errno);
 }
 
 DiskStatus HostFile::allocate(int mode, Operation operation, std::uint64_t offset, std::uint64_t length) {
@@ -157,10 +159,15 @@ DiskStatus HostFile::zero(std::uint64_t offset, std::uint64_t length) {
 DiskStatus HostFile::fail(Operation operation, std::uint64_t offset, int error) {
     constexpr std::array<const char*, 5> names{"read", "write", "flush", "discard", "write of zeros"};
     bool full = error == ENOSPC || error == EDQUOT;
+    const char* meaning = full ? "" : "; the guest gets an I/O error";
+    if (operation == Operation::Sync)
+        meaning =
+            "; what the guest wrote since its last flush may be lost, and each flush of this disk fails "
+            "from now on, until the program starts again";
     auto which = static_cast<unsigned>(operation);
     if (reported_.first(std::uint64_t{which} << 32 | static_cast<unsigned>(error)))
         log(LogLevel::Warn, "disk '{}': {} at {:#x} failed: {}{}", path_, names[which], offset,
-            std::generic_category().message(error), full ? "" : "; the guest gets an I/O error");
+            std::generic_category().message(error), meaning);
     return full ? DiskStatus::Full : DiskStatus::Failed;
 }
 

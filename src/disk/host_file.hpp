@@ -44,7 +44,6 @@ public:
     DiskStatus read(std::uint64_t offset, std::span<const iovec> to) override;
     DiskStatus write(std::uint64_t offset, std::span<const iovec> from) override;
     void will_read(std::uint64_t offset, std::uint64_t length) override;
-    DiskStatus sync() override;
     DiskStatus punch(std::uint64_t offset, std::uint64_t length) override;
     DiskStatus zero(std::uint64_t offset, std::uint64_t length) override;
 
@@ -55,6 +54,7 @@ private:
         : path_{std::move(path)}, fd_{std::move(fd)}, size_{size} {}
     static Result<std::unique_ptr<HostFile>> locked(std::string path, Fd fd, int lock);
 
+    DiskStatus try_sync() override;
     DiskStatus transfer(Operation operation, std::uint64_t offset, std::span<const iovec> buffers);
     DiskStatus allocate(int mode, Operation operation, std::uint64_t offset, std::uint64_t length);
     DiskStatus fail(Operation operation, std::uint64_t offset, int error);

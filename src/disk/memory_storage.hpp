@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // For tests: storage in memory that may be full, and that crashes: after so many writes nothing reaches it
-// any more, and of those since the last sync any may be lost.
+// any more, and of those since the last sync any may be lost. And its syncs may fail, as Linux's do.
 
 #pragma once
 
@@ -17,6 +17,10 @@ namespace undercroft::test {
 class MemoryStorage final : public Storage {
 public:
     std::uint64_t limit = ~std::uint64_t{0};  // bytes: more is Full
+    // The sync after so many fails, for this reason. What it should have written is lost, but can be read as
+    // long as nothing crashes; the next one knows nothing of it.
+    std::uint64_t syncs_until_failure = ~std::uint64_t{0};
+    DiskStatus sync_failure = DiskStatus::Failed;
 
     const std::string& bytes() const { return bytes_; }
     void crash_after(std::uint64_t writes) { writes_left_ = writes; }
@@ -46,12 +50,6 @@ public:
         if (offset > limit || write.data.size() > limit - offset) return DiskStatus::Full;
         return take(std::move(write));
     }
-    DiskStatus sync() override {
-        if (has_crashed()) return DiskStatus::Failed;
-        synced_ = bytes_;
-        unsynced_.clear();
-        return DiskStatus::Ok;
-    }
     DiskStatus punch(std::uint64_t offset, std::uint64_t length) override {
         if (offset >= bytes_.size()) return DiskStatus::Ok;
         return take({offset, std::string(std::min<std::uint64_t>(length, bytes_.size() - offset), '\0')});
@@ -59,6 +57,14 @@ public:
     DiskStatus zero(std::uint64_t, std::uint64_t) override { return DiskStatus::Unsupported; }
 
 private:
+    DiskStatus try_sync() override {
+        if (has_crashed()) return DiskStatus::Failed;
+        bool fails = syncs_until_failure-- == 0;
+        for (const Write& write : unsynced_)
+            if (!fails) apply(write, synced_);
+        unsynced_.clear();
+        return fails ? sync_failure : DiskStatus::Ok;
+    }
     struct Write {
         std::uint64_t offset;
         std::string data;

@@ -2,8 +2,9 @@
 // PatientDisk: another disk, whose requests wait while the host has no room for them, and then are done
 // again.
 //
-// So a guest never sees a full host: its machine is paused meanwhile (by who is told), and goes on as if
-// nothing had happened.
+// So a guest does not see a full host: its machine is paused meanwhile (by who is told), and goes on as if
+// nothing had happened. But a sync of the host's file is never done again, as that would not write what was
+// lost (Storage::sync()): it is not Full but Failed. Of a flush, only writes of tables wait.
 
 #pragma once
 

@@ -7,7 +7,7 @@
 
 namespace undercroft {
 
-Result<std::unique_ptr<Disk>> RawDisk::open(std::unique_ptr<HostFile> file, DiskAccess access) {
+Result<std::unique_ptr<Disk>> RawDisk::open(std::unique_ptr<Storage> file, DiskAccess access) {
     if (file->size() % sector_size != 0)
         return Error{fmt::format("{} bytes, not a multiple of {}", file->size(), sector_size)};
     return std::unique_ptr<Disk>{new RawDisk{std::move(file), access}};

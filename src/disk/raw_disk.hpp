@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// RawDisk: a file or a block device of the host whose bytes are the disk's.
+// RawDisk: a disk whose bytes are those of a file or a block device of the host.
 
 #pragma once
 
@@ -10,7 +10,7 @@ namespace undercroft {
 class RawDisk final : public Disk {
 public:
     // Errors are reasons alone: open_disk() says whose.
-    static Result<std::unique_ptr<Disk>> open(std::unique_ptr<HostFile> file, DiskAccess access);
+    static Result<std::unique_ptr<Disk>> open(std::unique_ptr<Storage> file, DiskAccess access);
 
     const std::string& name() const override { return file_->name(); }
     std::uint64_t size() const override { return size_; }
@@ -25,10 +25,10 @@ public:
     DiskStatus write_zeroes(std::uint64_t offset, std::uint64_t length, bool may_unmap) override;
 
 private:
-    RawDisk(std::unique_ptr<HostFile> file, DiskAccess access)
+    RawDisk(std::unique_ptr<Storage> file, DiskAccess access)
         : file_{std::move(file)}, size_{file_->size()}, access_{access} {}
 
-    std::unique_ptr<HostFile> file_;
+    std::unique_ptr<Storage> file_;
     std::uint64_t size_;
     DiskAccess access_;
 };

@@ -26,8 +26,9 @@ public:
     virtual DiskStatus read(std::uint64_t offset, std::span<const iovec> to) = 0;
     virtual DiskStatus write(std::uint64_t offset, std::span<const iovec> from) = 0;
     virtual void will_read(std::uint64_t /*offset*/, std::uint64_t /*length*/) {}  // see Disk
-    // When it returns Ok, what was written before survives the host's crash.
-    virtual DiskStatus sync() = 0;
+    // When it returns Ok, what was written before survives the host's crash; else it fails, and from then on
+    // always: what was not written then may be lost, and a host says so only once (see storage.cpp).
+    DiskStatus sync();
     // The range reads as zeros from now on, and takes no space any more (`punch`) or keeps it (`zero`).
     // Unsupported: nothing has changed. The size stays.
     virtual DiskStatus punch(std::uint64_t offset, std::uint64_t length) = 0;
@@ -48,6 +49,12 @@ public:
 
 protected:
     Storage() = default;
+
+private:
+    // Asks the host for it, and says in the log why it fails.
+    virtual DiskStatus try_sync() = 0;
+
+    bool is_inconsistent_ = false;  // a sync has failed
 };
 
 // Zeros, written as such.
