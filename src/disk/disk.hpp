@@ -35,6 +35,15 @@ public:
     virtual std::uint64_t size() const = 0;  // bytes, a multiple of sector_size; constant
     virtual bool is_read_only() const = 0;
 
+    // By which sizes requests are best made, in bytes, as Linux has them in /sys/block/*/queue; constant.
+    struct Topology {
+        std::uint32_t physical_block_size = sector_size;  // a power of two: less is read, changed and written
+        std::uint32_t alignment_offset = 0;               // of the disk's first block in a physical one
+        std::uint32_t minimum_io_size = 0;                // 0: nothing is known
+        std::uint32_t optimal_io_size = 0;
+    };
+    virtual Topology topology() const { return {}; }
+
     // All bytes of the buffers, at [offset, offset + their sum), which lies within the disk; or Failed or
     // Full, and then any part may have been transferred.
     virtual DiskStatus read(std::uint64_t offset, std::span<const iovec> to) = 0;

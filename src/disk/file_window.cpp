@@ -28,10 +28,12 @@ bool may_look_into_memory(int fd) {
                                          ::faccessat(fd, "", W_OK, AT_EMPTY_PATH | AT_EACCESS) == 0);
 }
 
+// (What has its node there, such as a block device in /dev, does not have its bytes there.)
 bool is_writable_tmpfs(int fd) {
-    struct statfs status {};
-    return (::fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDWR && ::fstatfs(fd, &status) == 0 &&
-           status.f_type == TMPFS_MAGIC;
+    struct stat status {};
+    struct statfs system {};
+    return (::fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDWR && ::fstat(fd, &status) == 0 &&
+           S_ISREG(status.st_mode) && ::fstatfs(fd, &system) == 0 && system.f_type == TMPFS_MAGIC;
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cerrno>
 #include <chrono>
 #include <filesystem>
@@ -35,6 +36,30 @@ Result<std::uint64_t> size_of(int fd) {
     return size;
 }
 
+// Of a file: its file system's blocks, at most pages, as it goes through the page cache.
+Disk::Topology topology_of(int fd) {
+    constexpr std::uint32_t page_size = 4096;
+    Disk::Topology found;
+    struct stat status {};
+    if (::fstat(fd, &status) != 0) return found;
+    if (S_ISREG(status.st_mode)) {
+        auto block =
+            static_cast<std::uint32_t>(std::clamp<long>(status.st_blksize, Disk::sector_size, 1 << 24));
+        found.physical_block_size = found.minimum_io_size = std::min(std::bit_floor(block), page_size);
+        if (block > page_size) found.optimal_io_size = block;
+        return found;
+    }
+    unsigned value = 0;
+    int offset = 0;
+    if (::ioctl(fd, BLKPBSZGET, &value) == 0 && std::has_single_bit(value))
+        found.physical_block_size = std::max<unsigned>(value, Disk::sector_size);
+    if (::ioctl(fd, BLKALIGNOFF, &offset) == 0 && offset > 0)
+        found.alignment_offset = static_cast<std::uint32_t>(offset);
+    if (::ioctl(fd, BLKIOMIN, &value) == 0) found.minimum_io_size = value;
+    if (::ioctl(fd, BLKIOOPT, &value) == 0) found.optimal_io_size = value;
+    return found;
+}
+
 // Those of `buffers` from `first` on, without the `skip` bytes that are done of it; as many as there is room.
 std::size_t rest(std::span<const iovec> buffers, std::size_t first, std::size_t skip, std::span<iovec> into) {
     std::size_t count = std::min(buffers.size() - first, into.size());
@@ -45,6 +70,9 @@ std::size_t rest(std::span<const iovec> buffers, std::size_t first, std::size_t 
 }
 
 }  // namespace
+
+HostFile::HostFile(std::string path, Fd fd, std::uint64_t size)
+    : path_{std::move(path)}, fd_{std::move(fd)}, size_{size}, topology_{topology_of(fd_.get())} {}
 
 Result<std::unique_ptr<HostFile>> HostFile::locked(std::string path, Fd fd, int lock) {
     auto size = size_of(fd.get());
@@ -144,7 +172,9 @@ DiskStatus HostFile::allocate(int mode, Operation operation, std::uint64_t offse
                              static_cast<off_t>(length));
     while (result != 0 && errno == EINTR);
     if (result == 0) return DiskStatus::Ok;
-    if (errno == EOPNOTSUPP || errno == ENODEV || errno == ENOTTY) return DiskStatus::Unsupported;
+    // EINVAL: of a device with blocks larger than sectors, a part of a block.
+    if (errno == EOPNOTSUPP || errno == ENODEV || errno == ENOTTY || errno == EINVAL)
+        return DiskStatus::Unsupported;
     return fail(operation, offset, errno);
 }
 

@@ -41,6 +41,7 @@ public:
 
     const std::string& name() const override { return path_; }
     std::uint64_t size() const override { return size_; }
+    Disk::Topology topology() const override { return topology_; }
     DiskStatus read(std::uint64_t offset, std::span<const iovec> to) override;
     DiskStatus write(std::uint64_t offset, std::span<const iovec> from) override;
     void will_read(std::uint64_t offset, std::uint64_t length) override;
@@ -50,8 +51,7 @@ public:
 private:
     enum class Operation : std::uint8_t { Read, Write, Sync, Punch, Zero };
 
-    HostFile(std::string path, Fd fd, std::uint64_t size)
-        : path_{std::move(path)}, fd_{std::move(fd)}, size_{size} {}
+    HostFile(std::string path, Fd fd, std::uint64_t size);
     static Result<std::unique_ptr<HostFile>> locked(std::string path, Fd fd, int lock);
 
     DiskStatus try_sync() override;
@@ -63,6 +63,7 @@ private:
     Fd fd_;
     FileWindow window_{fd_.get()};
     std::uint64_t size_;
+    Disk::Topology topology_;
     unsigned announced_ = 0;  // so many reads that are to come
     Once reported_;
     std::shared_ptr<const Image> image_;

@@ -27,6 +27,7 @@ public:
     const std::string& name() const override { return disk_->name(); }
     std::uint64_t size() const override { return disk_->size(); }
     bool is_read_only() const override { return disk_->is_read_only(); }
+    Topology topology() const override { return disk_->topology(); }
     DiskStatus read(std::uint64_t offset, std::span<const iovec> to) override {
         return disk_->read(offset, to);
     }

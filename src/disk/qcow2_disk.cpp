@@ -82,6 +82,15 @@ std::optional<Disk::Origin> Qcow2Disk::origin(std::uint64_t offset) {
     return cluster.kind == Kind::Unallocated && !behind ? backing_->origin(offset) : std::nullopt;
 }
 
+// Clusters lie anywhere in the file, but each as a whole.
+Disk::Topology Qcow2Disk::topology() const {
+    auto cluster = static_cast<std::uint32_t>(header_.cluster_size());
+    Topology file = storage_->topology();
+    return {.physical_block_size = std::min(file.physical_block_size, cluster),
+            .minimum_io_size = std::min(file.minimum_io_size, cluster),
+            .optimal_io_size = cluster};
+}
+
 DiskStatus Qcow2Disk::read(std::uint64_t offset, std::span<const iovec> to) {
     std::uint64_t length = total_length(to);
     Extent extent{};

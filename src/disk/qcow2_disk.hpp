@@ -35,6 +35,7 @@ public:
     const std::string& name() const override { return storage_->name(); }
     std::uint64_t size() const override { return header_.size; }
     bool is_read_only() const override { return access_ == DiskAccess::ReadOnly; }
+    Topology topology() const override;
 
     std::optional<Origin> origin(std::uint64_t offset) override;
     void will_read(std::uint64_t offset, std::uint64_t length) override;

@@ -15,6 +15,7 @@ public:
     const std::string& name() const override { return file_->name(); }
     std::uint64_t size() const override { return size_; }
     bool is_read_only() const override { return access_ == DiskAccess::ReadOnly; }
+    Topology topology() const override { return file_->topology(); }
 
     DiskStatus read(std::uint64_t offset, std::span<const iovec> to) override;
     DiskStatus write(std::uint64_t offset, std::span<const iovec> from) override;

@@ -4,8 +4,10 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstring>
 #include <filesystem>
@@ -97,6 +99,21 @@ TEST_F(RawDiskTest, ZerosAndHoles) {
     DiskStatus discarded = disk->discard(0, 65536);
     EXPECT_NE(discarded, DiskStatus::Failed);
     EXPECT_EQ(fs::file_size(path), 1u << 20);
+}
+
+TEST_F(RawDiskTest, BlocksAreTheFileSystems) {
+    std::string path = file("disk", 8192);
+    struct stat status {};
+    ASSERT_EQ(::stat(path.c_str(), &status), 0);
+    auto block = static_cast<std::uint32_t>(status.st_blksize);
+    Disk::Topology topology = open(path)->topology();
+    EXPECT_EQ(topology.physical_block_size, std::min(block, 4096u));
+    EXPECT_EQ(topology.minimum_io_size, topology.physical_block_size);
+    EXPECT_EQ(topology.optimal_io_size, block > 4096 ? block : 0);
+    std::string overlay = (folder / "overlay.qcow2").string();
+    auto disk = open_disk({.path = path, .overlay = DiskChoice::Overlay{overlay}});
+    EXPECT_EQ((*disk)->topology().physical_block_size, topology.physical_block_size);
+    EXPECT_EQ((*disk)->topology().optimal_io_size, 65536u) << "the cluster's size";
 }
 
 TEST_F(RawDiskTest, ReadOnlyOpensWhatMayNotBeWritten) {

@@ -20,6 +20,7 @@ public:
 
     virtual const std::string& name() const = 0;  // as messages call it
     virtual std::uint64_t size() const = 0;       // bytes
+    virtual Disk::Topology topology() const { return {}; }
 
     // All bytes of the buffers, or another status than Ok, and then any part may have been transferred. What
     // lies behind the end cannot be read.

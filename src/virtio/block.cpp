@@ -2,6 +2,8 @@
 #include "virtio/block.hpp"
 
 #include <algorithm>
+#include <bit>
+#include <limits>
 #include <utility>
 
 namespace undercroft {
@@ -14,7 +16,10 @@ struct Config {
     std::uint32_t seg_max = 0;
     std::uint32_t geometry = 0;
     std::uint32_t blk_size = Disk::sector_size;
-    std::uint64_t topology = 0;
+    std::uint8_t physical_block_exp = 0;  // 2^so many sectors
+    std::uint8_t alignment_offset = 0;    // this and the next two: in sectors
+    std::uint16_t min_io_size = 0;
+    std::uint32_t opt_io_size = 0;
     std::uint8_t writeback = 0;
     std::uint8_t unused0 = 0;
     std::uint16_t num_queues = 1;
@@ -29,6 +34,13 @@ struct Config {
 static_assert(sizeof(Config) == 64 && offsetof(Config, max_discard_sectors) == 36,
               "virtio 1.2 section 5.2.4");
 
+// What is too large for its field is not said.
+template <class Field>
+void set_sectors(Field& field, std::uint32_t bytes) {
+    std::uint32_t sectors = bytes / Disk::sector_size;
+    if (sectors <= std::numeric_limits<Field>::max()) field = static_cast<Field>(sectors);
+}
+
 constexpr std::uint32_t most_segments = Queue::most_entries - 2;  // and a header, and a status
 
 }  // namespace
@@ -41,7 +53,7 @@ VirtioBlock::VirtioBlock(Disk& disk, const DmaMemory& memory, std::mutex& lock, 
       server_{memory, lock} {}
 
 std::uint64_t VirtioBlock::features() const {
-    std::uint64_t always = Feature::SegMax | Feature::BlockSize | Feature::Flush;
+    std::uint64_t always = Feature::SegMax | Feature::BlockSize | Feature::Flush | Feature::Topology;
     if (queues_ > 1) always |= Feature::MultiQueue;
     return always |
            (context_.disk.is_read_only() ? Feature::ReadOnly : Feature::Discard | Feature::WriteZeroes);
@@ -51,6 +63,12 @@ std::uint8_t VirtioBlock::config(std::uint64_t offset) const {
     Config config;
     config.capacity = context_.disk.size() / Disk::sector_size;
     config.seg_max = most_segments;
+    Disk::Topology topology = context_.disk.topology();
+    config.physical_block_exp =
+        static_cast<std::uint8_t>(std::countr_zero(topology.physical_block_size / Disk::sector_size));
+    set_sectors(config.alignment_offset, topology.alignment_offset);
+    set_sectors(config.min_io_size, topology.minimum_io_size);
+    set_sectors(config.opt_io_size, topology.optimal_io_size);
     config.num_queues = static_cast<std::uint16_t>(queues_);
     return config_byte(config, offset);
 }

@@ -23,6 +23,7 @@ public:
         static constexpr std::uint64_t ReadOnly = 1ull << 5;
         static constexpr std::uint64_t BlockSize = 1ull << 6;
         static constexpr std::uint64_t Flush = 1ull << 9;
+        static constexpr std::uint64_t Topology = 1ull << 10;
         static constexpr std::uint64_t MultiQueue = 1ull << 12;
         static constexpr std::uint64_t Discard = 1ull << 13;
         static constexpr std::uint64_t WriteZeroes = 1ull << 14;

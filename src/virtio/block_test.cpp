@@ -11,6 +11,7 @@
 #include <atomic>
 #include <string>
 #include <thread>
+#include <vector>
 
 namespace undercroft::test {
 namespace {
@@ -40,16 +41,25 @@ public:
         ++flushes;
         return fails ? DiskStatus::Failed : DiskStatus::Ok;
     }
-    DiskStatus discard(std::uint64_t, std::uint64_t) override { return DiskStatus::Unsupported; }
-    DiskStatus write_zeroes(std::uint64_t offset, std::uint64_t length, bool) override {
+    DiskStatus discard(std::uint64_t offset, std::uint64_t length) override {
+        if (!can_discard) return DiskStatus::Unsupported;
+        cleared.push_back(fmt::format("discard {}+{}", offset, length));
+        return DiskStatus::Ok;
+    }
+    DiskStatus write_zeroes(std::uint64_t offset, std::uint64_t length, bool may_unmap) override {
+        cleared.push_back(fmt::format("{} {}+{}", may_unmap ? "unmap" : "zero", offset, length));
         std::memset(bytes.data() + offset, 0, length);
         return DiskStatus::Ok;
     }
+    Topology topology() const override { return its_topology; }
 
     std::string bytes = std::string(64 * 512, 'd');
     std::string events;
     bool read_only = false;
     bool fails = false;
+    bool can_discard = false;
+    std::vector<std::string> cleared;  // what was asked for
+    Topology its_topology;
     std::atomic<bool> hold = false;
     std::atomic<bool> reading = false;
     unsigned flushes = 0;
@@ -118,6 +128,13 @@ struct BlockTest : testing::Test {
     }
     bool needs_reset() {
         return (read(transport, Reg::Status) & MmioTransport::Status::DEVICE_NEEDS_RESET) != 0;
+    }
+    // Discard or write-zeroes.
+    std::uint8_t clear(std::uint32_t type, std::uint64_t sector, std::uint32_t sectors, std::uint32_t flags) {
+        memory.put(data, sector);
+        memory.put(data + 8, sectors);
+        memory.put(data + 12, flags);
+        return ask(type, 0, {{data, 16}});
     }
     std::uint32_t used_length() { return memory.used_element((memory.used_index() - 1u) % 8).second; }
 };
@@ -195,19 +212,35 @@ TEST_F(BlockTest, IdentifierZerosAndWhatItDoesNotKnow) {
     start_driver(transport);
     EXPECT_EQ(ask(GetId, 0, {{data, 20, flag::write}}), Ok);
     EXPECT_EQ(memory.get<std::uint64_t>(data), 0x00006c6169726573u);  // "serial"
-    memory.put(data, std::uint64_t{2});                               // sector
-    memory.put(data + 8, std::uint64_t{3});                           // sectors, no flags
-    EXPECT_EQ(ask(WriteZeroes, 0, {{data, 16}}), Ok);
+    EXPECT_EQ(clear(WriteZeroes, 2, 3, 0), Ok);
     EXPECT_EQ(disk.bytes.find('\0'), 2u * 512);
     EXPECT_EQ(disk.bytes.find('d', 1024), 5u * 512);
-    EXPECT_EQ(ask(Discard, 0, {{data, 16}}), Unsupported);
-    memory.put(data + 8, std::uint64_t{63});
-    EXPECT_EQ(ask(WriteZeroes, 0, {{data, 16}}), IoError) << "beyond the end";
-    memory.put(data + 8, std::uint64_t{3} | 1ull << 33);
-    EXPECT_EQ(ask(WriteZeroes, 0, {{data, 16}}), Unsupported) << "a reserved flag";
+    EXPECT_EQ(clear(Discard, 2, 3, 0), Unsupported);
+    EXPECT_EQ(clear(WriteZeroes, 2, 63, 0), IoError) << "beyond the end";
+    EXPECT_EQ(clear(WriteZeroes, 2, 3, 2), Unsupported) << "a reserved flag";
     EXPECT_EQ(ask(WriteZeroes, 0, {{data, 12}}), IoError);
     EXPECT_EQ(ask(77, 0, {}), Unsupported);
     EXPECT_FALSE(needs_reset());
+}
+
+TEST_F(BlockTest, WhatIsClearedIsWhatWasAskedFor) {
+    disk.can_discard = true;
+    start_driver(transport, VirtioBlock::Feature::Flush);
+    EXPECT_EQ(clear(Discard, 7, 9, 0), Ok);
+    EXPECT_EQ(clear(Discard, 0, 64, 0), Ok) << "all of the disk";
+    EXPECT_EQ(clear(WriteZeroes, 63, 1, 0), Ok);
+    EXPECT_EQ(clear(WriteZeroes, 5, 2, 1), Ok);
+    std::vector<std::string> expected{"discard 3584+4608", "discard 0+32768", "zero 32256+512",
+                                      "unmap 2560+1024"};
+    EXPECT_EQ(disk.cleared, expected);
+
+    EXPECT_EQ(clear(Discard, 7, 0, 0), Ok) << "nothing";
+    EXPECT_EQ(clear(Discard, 1, 64, 0), IoError);
+    EXPECT_EQ(clear(Discard, ~0ull, 1, 0), IoError);
+    EXPECT_EQ(clear(Discard, 1ull << 55, 1, 0), IoError) << "times 512 it is zero";
+    EXPECT_EQ(clear(Discard, 7, 9, 1), Unsupported) << "only write-zeroes has this flag";
+    EXPECT_EQ(clear(Discard, 7, ~0u, 0), IoError);
+    EXPECT_EQ(disk.cleared, expected) << "none of these";
 }
 
 TEST_F(BlockTest, Configuration) {
@@ -216,6 +249,23 @@ TEST_F(BlockTest, Configuration) {
     EXPECT_EQ(transport.read(0x114, 4), 512u);  // blk_size
     EXPECT_EQ(transport.read(0x128, 4), 1u);    // max_discard_seg
     EXPECT_EQ(transport.read(0x1f8, 8), 0u);
+}
+
+TEST_F(BlockTest, Topology) {
+    EXPECT_NE(block.features() & VirtioBlock::Feature::Topology, 0u);
+    EXPECT_EQ(transport.read(0x118, 4), 0u) << "one sector, and nothing else is known";
+    EXPECT_EQ(transport.read(0x11c, 4), 0u);
+    disk.its_topology = {.physical_block_size = 4096,
+                         .alignment_offset = 3584,
+                         .minimum_io_size = 65536,
+                         .optimal_io_size = 1 << 20};
+    EXPECT_EQ(transport.read(0x118, 1), 3u);  // physical_block_exp
+    EXPECT_EQ(transport.read(0x119, 1), 7u);  // alignment_offset
+    EXPECT_EQ(transport.read(0x11a, 2), 128u);
+    EXPECT_EQ(transport.read(0x11c, 4), 2048u);
+    EXPECT_EQ(transport.read(0x120, 1), 0u);  // writeback
+    disk.its_topology.minimum_io_size = 65536 * 512;
+    EXPECT_EQ(transport.read(0x11a, 2), 0u) << "too large for the field";
 }
 
 TEST_F(BlockTest, AQueueForEachProcessor) {

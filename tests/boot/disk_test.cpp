@@ -6,11 +6,24 @@
 #include "pattern.hpp"
 #include "settings.hpp"
 
+#include <sys/stat.h>
+
+#include <algorithm>
 #include <string>
 #include <vector>
 
 namespace undercroft {
 namespace {
+
+// What the script prints of a disk whose file lies beside this one, or which is this one.
+std::string topology(const std::string& path, std::uint64_t optimal) {
+    struct stat status {};
+    EXPECT_EQ(::stat(path.c_str(), &status), 0);
+    auto block = static_cast<std::uint64_t>(status.st_blksize);
+    std::string physical = std::to_string(std::min<std::uint64_t>(block, 4096));
+    if (optimal == 0 && block > 4096) optimal = block;
+    return "TOPOLOGY " + physical + " " + physical + " " + std::to_string(optimal);
+}
 
 TEST_F(Disks, HoldWhatTheGuestWrites) {
     NEED_GUEST(Image::Plain);
@@ -27,7 +40,8 @@ TEST_F(Disks, HoldWhatTheGuestWrites) {
     ASSERT_TRUE(guest.wait_for("DISK done", patience(60))) << CONSOLE(guest);
     EXPECT_EQ(guest.wait_for_exit(patience(30)), 0) << CONSOLE(guest);
     EXPECT_EQ(guest.output().find(" FAIL"), std::string::npos) << CONSOLE(guest);
-    EXPECT_EQ(count(guest.output(), " PASS"), 14u) << CONSOLE(guest);
+    EXPECT_EQ(count(guest.output(), " PASS"), 18u) << CONSOLE(guest);
+    EXPECT_NE(guest.output().find(topology(writable, 0)), std::string::npos) << CONSOLE(guest);
     EXPECT_EQ(guest.errors().find("disk '"), std::string::npos) << "no queue was broken: " << guest.errors();
 
     std::string got = contents(writable);
@@ -50,6 +64,7 @@ TEST_F(Disks, OverlaysTakeTheWrites) {
         ASSERT_TRUE(guest.wait_for("DISK done", patience(90))) << CONSOLE(guest);
         EXPECT_EQ(guest.wait_for_exit(patience(30)), 0) << CONSOLE(guest);
         EXPECT_EQ(guest.output().find(" FAIL"), std::string::npos) << CONSOLE(guest);
+        EXPECT_NE(guest.output().find(topology(base, 65536)), std::string::npos) << CONSOLE(guest);
         EXPECT_TRUE(contents(base) == std::string(4 * part, 'x'));
     }
     EXPECT_EQ(shell("qemu-img check " + overlay), 0);
