@@ -3,7 +3,7 @@
 //
 // To leave translated code for one block costs as much as to make one of a few instructions. So what a new
 // block goes on to for sure, by a jump or a call, is made with it; what a copy goes on to, if the block that
-// it is a copy of went one way only; and the place that a call returns to.
+// it is a copy of went one way only; and the place that a call returns to, if what it calls is there.
 #include "engine/translate/runtime/translator.hpp"
 
 #include <utility>
