@@ -19,7 +19,7 @@ PACKAGES=(g++ cmake ninja-build libzydis-dev libzycore-dev libcli11-dev libfmt-d
     xz-utils)
 # What the tests need besides.
 # shellcheck disable=SC2034
-TEST_PACKAGES=(acpica-tools clang e2fsprogs libclang-rt-14-dev openssh-client qemu-utils)
+TEST_PACKAGES=(acpica-tools clang e2fsprogs iproute2 libclang-rt-14-dev openssh-client qemu-utils)
 # What tools/make-debian-image needs.
 # shellcheck disable=SC2034
 IMAGE_PACKAGES=(mmdebstrap e2fsprogs fakeroot uidmap debian-archive-keyring)

@@ -21,10 +21,11 @@ inline sockaddr_in loopback(std::uint16_t port) {
     return address;
 }
 
-// Any free port, bound to a socket.
+// Any free port, bound to a socket: of 127.0.0.1 alone, or of all addresses.
 struct BoundSocket {
-    BoundSocket() {
+    explicit BoundSocket(in_addr_t at = INADDR_LOOPBACK) {
         sockaddr_in address = loopback(0);
+        address.sin_addr.s_addr = htonl(at);
         socklen_t size = sizeof address;
         EXPECT_EQ(bind(fd, reinterpret_cast<sockaddr*>(&address), size), 0);
         EXPECT_EQ(getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size), 0);

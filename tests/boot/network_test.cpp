@@ -8,10 +8,12 @@
 #include "sockets.hpp"
 
 #include <poll.h>
+#include <sched.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -28,7 +30,8 @@ namespace fs = std::filesystem;
 // Answers GET with `document`, and POST with how many bytes came if they are the document's.
 class WebServer {
 public:
-    explicit WebServer(std::string document) : document_{std::move(document)} {
+    explicit WebServer(std::string document, in_addr_t at = INADDR_LOOPBACK)
+        : document_{std::move(document)}, socket_{at} {
         EXPECT_EQ(listen(socket_.fd, 8), 0);
         thread_ = std::thread{[this] { run(); }};
     }
@@ -102,6 +105,30 @@ TEST(Network, UserModeBothWays) {
     EXPECT_EQ(guest.wait_for_exit(patience(30)), 0) << CONSOLE(guest);
     EXPECT_EQ(count(guest.output(), " PASS"), 9u) << CONSOLE(guest);
     EXPECT_EQ(guest.output().find(" FAIL"), std::string::npos) << CONSOLE(guest);
+}
+
+// In a network of the host's that this process has for itself. The host's kernel counts what the guest leaves
+// to it to cut as one packet.
+TEST(Network, ATapIsTheHostsOtherEnd) {
+    NEED_GUEST(Image::Plain);
+    if (unshare(CLONE_NEWNET) != 0) GTEST_SKIP() << "no right to make a network";
+    auto host = [](const char* command) { return std::system(command) == 0; };  // NOLINT: fixed words
+    if (!host("ip tuntap add mode tap name tap0 2>&1")) GTEST_SKIP() << "no right to make a tap, or no ip(8)";
+    ASSERT_TRUE(host("ip address add 10.9.0.1/24 dev tap0 && ip link set tap0 up"));
+    WebServer server{pattern(16 << 20), INADDR_ANY};
+    std::vector<std::string> arguments =
+        run_script("tap", Image::Plain,
+                   "undercroft.address=10.9.0.2/24 undercroft.server=10.9.0.1 undercroft.port=" +
+                       std::to_string(server.port()));
+    for (const char* more : {"--net", "tap:tap0"}) arguments.emplace_back(more);
+    GuestProcess guest{arguments};
+    ASSERT_TRUE(guest.wait_for("TAP done", patience(120))) << CONSOLE(guest);
+    EXPECT_EQ(guest.wait_for_exit(patience(30)), 0) << CONSOLE(guest);
+    EXPECT_EQ(count(guest.output(), " PASS"), 6u) << CONSOLE(guest);
+    EXPECT_EQ(guest.output().find(" FAIL"), std::string::npos) << CONSOLE(guest);
+    EXPECT_TRUE(
+        host("ip -s -s link show tap0 | awk '/RX:/ { getline; exit !($1 > 16777216 && $1 > 4000 * $2) }'"))
+        << "bytes and packets that came from the guest, acknowledgements among them";
 }
 
 TEST(Network, APortInUseIsOneLineAndStatus2) {
