@@ -75,7 +75,7 @@ struct BlockExit : Callback {
     std::int8_t to_sibling = 0;
     std::uint32_t live = 0;  // flags that are kept for the target; others it must not read
 
-    bool is_hot() const { return rounds != 0 && rounds_left == 0; }
+    bool is_hot() const { return rounds != 0 && rounds_left <= 1; }
     BlockExit* sibling() { return to_sibling == 0 ? nullptr : this + to_sibling; }
     // Where its code counts: dec dword [rip + rounds_left]; je stub; jmp.
     HostCode count() const { return jump - 13; }

@@ -65,6 +65,7 @@ Onward range_missed(Vcpu& vcpu, Callback& record, std::uint64_t address) noexcep
 Onward exit_taken(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept {
     auto& exit = static_cast<BlockExit&>(record);
     vcpu.rip = exit.target;
+    if (exit.rounds_left == 0) exit.rounds_left = 1;  // the next comes by again, if this makes no trace
     EngineFrame& frame = EngineFrame::of(vcpu);
     if (frame.limit_reached()) {
         frame.live_flags = exit.live;
