@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/backing_thread.hpp"
 
+#include "base/populate.hpp"
+
 #include <linux/futex.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
-
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23  // Linux 5.14
-#endif
 
 namespace undercroft {
 

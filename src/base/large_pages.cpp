@@ -1,17 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/large_pages.hpp"
 
-#include <sys/mman.h>
+#include "base/populate.hpp"
 
 #include <cerrno>
 #include <cstdint>
 
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25  // headers older than Linux 6.1
-#endif
-
-#ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ 22  // and than 5.14
 #endif
 
 namespace undercroft {

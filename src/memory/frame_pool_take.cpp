@@ -2,14 +2,11 @@
 // What helpers of translated code call.
 #include "memory/frame_pool.hpp"
 
+#include "base/populate.hpp"
+
 #include <linux/futex.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-#ifndef MADV_POPULATE_WRITE
-#define MADV_POPULATE_WRITE 23  // Linux 5.14
-#endif
 
 namespace undercroft {
 

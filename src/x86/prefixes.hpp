@@ -6,20 +6,27 @@
 
 namespace undercroft {
 
-constexpr bool is_legacy_prefix(unsigned byte) {
+constexpr bool is_segment_prefix(unsigned byte) {
     switch (byte) {
         case 0x26:
         case 0x2e:
         case 0x36:
         case 0x3e:
         case 0x64:
-        case 0x65:
+        case 0x65: return true;
+        default: return false;
+    }
+}
+
+constexpr bool is_address_size_prefix(unsigned byte) { return byte == 0x67; }
+
+constexpr bool is_legacy_prefix(unsigned byte) {
+    switch (byte) {
         case 0x66:
-        case 0x67:
         case 0xf0:
         case 0xf2:
         case 0xf3: return true;
-        default: return false;
+        default: return is_segment_prefix(byte) || is_address_size_prefix(byte);
     }
 }
 

@@ -2,6 +2,7 @@
 // Instructions that run as they are: same bytes, with the memory operand redirected to checked host memory
 // and r10, r11 brought from and returned to their homes.
 #include "engine/translate/lower/lowering.hpp"
+#include "x86/prefixes.hpp"
 
 namespace undercroft::translate {
 namespace {
@@ -27,16 +28,7 @@ int lendable(const Instruction& i) {
 }
 
 bool is_dropped_prefix(std::uint8_t prefix) {
-    switch (prefix) {
-        case 0x26:
-        case 0x2e:
-        case 0x36:
-        case 0x3e:
-        case 0x64:
-        case 0x65:
-        case 0x67: return true;
-        default: return false;
-    }
+    return is_segment_prefix(prefix) || is_address_size_prefix(prefix);
 }
 
 Access access_of(const Instruction& i) {

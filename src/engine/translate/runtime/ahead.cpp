@@ -18,8 +18,8 @@ constexpr unsigned ahead_limit = 8;  // blocks
 Block* Translator::block_ahead(Vcpu& vcpu, std::uint64_t rip, bool indirectly) {
     EngineFrame& frame = EngineFrame::of(vcpu);
     AccessMode mode = vcpu.access_mode();
-    std::uint32_t id = frame.exec_id[static_cast<unsigned>(mode)][exec_slot(rip)];
-    if (id == no_page_instance || cache_.page(id).virtual_page != rip >> 12) return nullptr;
+    std::uint32_t id = known_page(frame, mode, rip);
+    if (id == no_page_instance) return nullptr;
     if (Block* known = cache_.find(id, rip, Variant::Merged)) return known;
     Translation where;
     Trap trap;

@@ -14,12 +14,18 @@ void Translator::remember_exec(EngineFrame& frame, AccessMode mode, std::uint64_
         slots.insert(exec_slot(rip));
 }
 
+std::uint32_t Translator::known_page(const EngineFrame& frame, AccessMode mode,
+                                     std::uint64_t rip) const noexcept {
+    std::uint32_t id = frame.exec_id[static_cast<unsigned>(mode)][exec_slot(rip)];
+    return id != no_page_instance && cache_.page(id).virtual_page == rip >> 12 ? id : no_page_instance;
+}
+
 Block* Translator::find(Vcpu& vcpu, Variant variant) noexcept {
     EngineFrame& frame = EngineFrame::of(vcpu);
     AccessMode mode = vcpu.access_mode();
     std::uint64_t rip = vcpu.rip;
-    std::uint32_t id = frame.exec_id[static_cast<unsigned>(mode)][exec_slot(rip)];
-    if (id == no_page_instance || cache_.page(id).virtual_page != rip >> 12) {
+    std::uint32_t id = known_page(frame, mode, rip);
+    if (id == no_page_instance) {
         Translation where;
         Trap trap;
         if (!vcpu.mmu->translate(GuestVirtual{rip}, Access::Execute, mode, where, trap)) return nullptr;

@@ -30,11 +30,6 @@ public:
         if (old >= bytes(&from_) && old < bytes(&from_) + from_.record_bytes) return old + of_records();
         return old;
     }
-    template <class Record>
-    Record* record(Record* old) const {
-        if (old == nullptr) return nullptr;
-        return reinterpret_cast<Record*>(reinterpret_cast<std::byte*>(old) + of_records());
-    }
 
 private:
     static const std::byte* bytes(const Block* block) { return reinterpret_cast<const std::byte*>(block); }

@@ -113,6 +113,7 @@ TEST(Spin, NotALoopThatPollsADevice) {
 TEST(Spin, NotWhenInstructionsAreCounted) {
     Options options = impatient;
     options.counted = true;
+    options.trace_heat = 64;  // and traces of eight rounds, which end with the limit
     Guest guest{{0xeb, 0xfe}, options};
     guest.engine->begin(guest.machine.vcpu);
     EngineFrame& frame = EngineFrame::of(guest.machine.vcpu);
@@ -120,8 +121,7 @@ TEST(Spin, NotWhenInstructionsAreCounted) {
     frame.instruction_limit = 1000;
     while (!frame.limit_reached()) guest.engine->advance(guest.machine.vcpu);
     guest.engine->end();
-    EXPECT_GE(frame.instructions, 1000);
-    EXPECT_LT(frame.instructions, 1008) << "it goes out after a trace of eight rounds at most";
+    EXPECT_EQ(frame.instructions, 1000);
 }
 
 // With patience, it takes more than one round; and what interrupts a wait ends it.

@@ -136,6 +136,8 @@ private:
     Block block_at(const Vcpu& vcpu, const Translation& where, AccessMode mode);
     std::span<Instruction> decode_trace(Block& block);  // adds its granules, and whether it is idle
     bool follow(Instruction& branch, std::uint32_t page_id, std::span<const std::uint64_t> returns) const;
+    // The instance of the page of `rip`, if exec_id says, or no_page_instance.
+    std::uint32_t known_page(const EngineFrame& frame, AccessMode mode, std::uint64_t rip) const noexcept;
     void remember_exec(EngineFrame& frame, AccessMode mode, std::uint64_t rip, std::uint32_t id,
                        bool global) noexcept;
     template <class Action>
