@@ -46,7 +46,7 @@ void BackingThread::run() noexcept {
             std::lock_guard working{working_};
             for (Request request; take(request);) {
                 if (request.how == Backing::Collapse)
-                    collapse_large_pages(request.page, large_page_size);
+                    (void)collapse_large_pages(request.page, large_page_size);
                 else
                     (void)madvise(request.page, large_page_size, MADV_POPULATE_WRITE);
             }

@@ -12,17 +12,19 @@
 
 namespace undercroft {
 
-void collapse_large_pages(void* begin, std::size_t size) noexcept {
+bool collapse_large_pages(void* begin, std::size_t size) noexcept {
     auto start = reinterpret_cast<std::uintptr_t>(begin);
     std::uintptr_t first = (start + large_page_size - 1) / large_page_size * large_page_size;
     std::uintptr_t end = (start + size) / large_page_size * large_page_size;
     int before = errno;
+    bool all = true;
     for (std::uintptr_t page = first; page < end; page += large_page_size) {
         (void)::madvise(reinterpret_cast<void*>(page), 4096,
                         MADV_POPULATE_READ);  // or there is nothing to collapse
-        (void)::madvise(reinterpret_cast<void*>(page), large_page_size, MADV_COLLAPSE);
+        all &= ::madvise(reinterpret_cast<void*>(page), large_page_size, MADV_COLLAPSE) == 0;
     }
     errno = before;
+    return all;
 }
 
 }  // namespace undercroft

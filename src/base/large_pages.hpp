@@ -12,6 +12,7 @@ inline constexpr std::size_t large_page_size = std::size_t{2} << 20;
 
 // Brings each large page that lies wholly in [begin, begin + size) together, whatever of it was touched
 // before (madvise(2), MADV_COLLAPSE, since Linux 6.1; also of shared memory). All of it must be readable.
-void collapse_large_pages(void* begin, std::size_t size) noexcept;
+// False: the host refused some. Any thread, also in helpers of translated code: general registers only.
+bool collapse_large_pages(void* begin, std::size_t size) noexcept;
 
 }  // namespace undercroft

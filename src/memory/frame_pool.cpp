@@ -32,7 +32,7 @@ constexpr std::uint64_t usual_size = std::uint64_t{256} << 30;
 constexpr std::uint64_t smallest_size = std::uint64_t{64} << 20;
 
 // vCPUs share RAM by the guest's rules: translated code takes its locks, which ThreadSanitizer does not see.
-void expect_races([[maybe_unused]] const Reservation& space) {
+void expect_races([[maybe_unused]] const FrameSpace& space) {
 #ifdef __SANITIZE_THREAD__
     AnnotateBenignRaceSized(__FILE__, __LINE__, space.data(), space.size(), "guest RAM");
 #endif
@@ -40,13 +40,14 @@ void expect_races([[maybe_unused]] const Reservation& space) {
 
 }  // namespace
 
-Result<std::shared_ptr<FramePool>> FramePool::create(std::uint64_t bytes) {
+Result<std::shared_ptr<FramePool>> FramePool::create(std::uint64_t bytes, FrameBacking wanted) {
     constexpr std::uint64_t most = std::uint64_t{1} << (PmapEntry::frame_bits + 12);
     std::uint64_t needed = std::max(bytes + 2 * large_page_size, smallest_size);
+    needed = (needed + large_page_size - 1) / large_page_size * large_page_size;
     if (needed > most) return Error{"more than a pool can hold"};
     // Hosts may limit a process' address space.
     for (std::uint64_t size = std::max(needed, usual_size);; size = std::max(size / 2, needed)) {
-        Reservation space{size, large_page_size};
+        FrameSpace space{size, wanted};
         Reservation links{(size >> 12) * sizeof(std::uint32_t)};
         if (space && links) {
             std::shared_ptr<FramePool> pool{new FramePool{std::move(space), std::move(links)}};
@@ -58,13 +59,11 @@ Result<std::shared_ptr<FramePool>> FramePool::create(std::uint64_t bytes) {
     }
 }
 
-FramePool::FramePool(Reservation space, Reservation links)
+FramePool::FramePool(FrameSpace space, Reservation links)
     : space_{std::move(space)}, links_{std::move(links)}, end_{space_.size() >> 12} {
     expect_races(space_);
     mprotect(space_.data(), 4096, PROT_NONE);
     mprotect(host(zero_frame), 4096, PROT_READ);
-    madvise(space_.data() + large_page_size, space_.size() - large_page_size, MADV_HUGEPAGE);  // a hint
-    madvise(space_.data(), space_.size(), MADV_DONTDUMP);
 }
 
 bool FramePool::promise(std::uint64_t frames) {
@@ -103,6 +102,18 @@ std::optional<MachineFrame> FramePool::take_run(std::uint64_t count, std::uint64
     return MachineFrame{first};
 }
 
+// At the same distance from a 2 MiB border, so that the host can move large pages as they are.
+std::optional<MachineFrame> FramePool::take_with_contents(std::span<std::byte> pages) {
+    std::uint64_t count = pages.size() >> 12;
+    std::optional<MachineFrame> first =
+        take_run(count, reinterpret_cast<std::uintptr_t>(pages.data()) % large_page_size);
+    if (!first || space_.move_in(host(*first), pages)) return first;
+    std::lock_guard lock{lock_};
+    add_run({static_cast<std::uint64_t>(*first), count});
+    in_use_ -= count;
+    return std::nullopt;
+}
+
 void FramePool::give_back(std::vector<MachineFrame> frames) {
     return_to_host(frames);
     std::lock_guard lock{lock_};
@@ -127,7 +138,7 @@ void FramePool::return_to_host(std::vector<MachineFrame>& frames) {
         auto first = static_cast<std::uint64_t>(frames[done]);
         while (end < frames.size() && static_cast<std::uint64_t>(frames[end]) == first + (end - done)) ++end;
         std::uint64_t count = end - done;
-        if (madvise(host(frames[done]), count << 12, MADV_DONTNEED) != 0)
+        if (!space_.give_to_host(host(frames[done]), count << 12))
             std::memset(host(frames[done]), 0, count << 12);
         std::lock_guard lock{lock_};
         if (count >= FrameBatch::most) {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // FramePool: the machine frames of all machines of a process.
 //
-// One private, anonymous reservation, in which frame n lies at base + 4096 n. Frame 0 is inaccessible and
-// stands for "none"; frame 1 is zero, read-only, and what every page without contents shows. All others are
-// handed out, densely from the bottom, so that the host can back them by large pages: those cost it a tenth
-// per 4 KiB (0.2 instead of 1.2 to 2 us on the machine this was measured on), and no more memory than the
-// frames need. That, and moving a loaded kernel's pages in by mremap(), is why it is no memfd, whose pages
-// cost three times as much.
+// One piece of address space (frame_space.hpp), in which frame n lies at base + 4096 n. Frame 0 is
+// inaccessible and stands for "none"; frame 1 is zero, read-only, and what every page without contents shows.
+// All others are handed out, densely from the bottom, so that the host can back them by large pages: those
+// cost it a tenth per 4 KiB (0.2 instead of 1.2 to 2 us on the machine this was measured on), and no more
+// memory than the frames need. It is a file where the host can have large pages in one, for other processes
+// of ours that run guest code on the frames themselves.
 //
 // Whoever is given a frame finds it zero, or is told that it is not: no machine sees another's data.
 //
@@ -17,6 +17,7 @@
 #include "base/backing_thread.hpp"
 #include "base/result.hpp"
 #include "base/spin_lock.hpp"
+#include "memory/frame_space.hpp"
 #include "memory/reservation.hpp"
 #include "x86/address.hpp"
 
@@ -51,7 +52,8 @@ public:
     static constexpr MachineFrame zero_frame{1};
 
     // Room for some hundred GiB of frames, or for `bytes` if that is more. Error: why the host refuses.
-    static Result<std::shared_ptr<FramePool>> create(std::uint64_t bytes = 0);
+    static Result<std::shared_ptr<FramePool>> create(std::uint64_t bytes = 0,
+                                                     FrameBacking wanted = FrameBacking::Shared);
     FramePool(const FramePool&) = delete;
     FramePool& operator=(const FramePool&) = delete;
     ~FramePool();
@@ -60,6 +62,15 @@ public:
         return space_.data() + (static_cast<std::uint64_t>(frame) << 12);
     }
     const std::byte* zero_page() const noexcept { return host(zero_frame); }
+
+    // The file that the frames lie in, and where in it what is at `host` lies: for another process that maps
+    // them, frame by frame. It must let go of a frame before that is given back, or it would see the next
+    // owner's data, and must not write the zero frame. -1: there is no file, the frames are this process'
+    // alone.
+    int file() const noexcept { return space_.file(); }
+    std::uint64_t offset_of(const std::byte* host) const noexcept {
+        return static_cast<std::uint64_t>(host - space_.data());
+    }
 
     // Sets frames aside, or refuses.
     [[nodiscard]] bool promise(std::uint64_t frames);
@@ -72,6 +83,9 @@ public:
     // `count` neighbours that the host does not back yet, the first of them `offset` bytes (whole pages)
     // behind a border of 2 MiB. None: there are not as many in one piece.
     std::optional<MachineFrame> take_run(std::uint64_t count, std::uint64_t offset);
+    // Such neighbours with the contents of whole pages of private memory, which may hold anything afterwards.
+    // Much cheaper than taking one after the other. None: the same, or the host refuses.
+    std::optional<MachineFrame> take_with_contents(std::span<std::byte> pages);
     // Many at once, in any order. Their memory goes back to the host.
     void give_back(std::vector<MachineFrame> frames);
     // Lets the host have the memory of frames that were given back one by one: all but `keep` of them, at
@@ -121,9 +135,9 @@ private:
     // The first large page has the two special ones.
     static constexpr std::uint64_t first_frame = frames_of_large_page;
 
-    FramePool(Reservation space, Reservation links);
+    FramePool(FrameSpace space, Reservation links);
     void take_from(List& list, FrameBatch& batch) noexcept;
-    void take_neighbours(FrameBatch& batch) noexcept;
+    bool take_neighbours(FrameBatch& batch) noexcept;  // true: they begin a large page with nothing in it
     void add_to(List& list, std::uint64_t frame) noexcept {
         link(frame) = static_cast<std::uint32_t>(list.first);
         list = {frame, list.count + 1};
@@ -134,7 +148,7 @@ private:
         return frame;
     }
     void add_run(Run run);
-    void back_ahead(std::uint64_t from, std::uint64_t to) noexcept;  // `fresh_` has gone so far
+    void begin_large_page(std::uint64_t first, std::uint64_t fresh) noexcept;
     void wake_if_little_is_left(std::uint64_t in_use) noexcept {
         if (in_use > pressure_from_ && pressure_.exchange(1, std::memory_order_relaxed) == 0) wake_waiter();
     }
@@ -145,7 +159,7 @@ private:
     }
 
     std::shared_ptr<BackingThread> backing_ = BackingThread::shared();
-    Reservation space_;
+    FrameSpace space_;
     std::unique_ptr<CompressedStore> compressed_;
     std::unique_ptr<ImagePages> images_;
     std::unique_ptr<SwapFile> swap_;

@@ -7,11 +7,9 @@
 #include "memory/swap_file.hpp"
 
 #include "base/check.hpp"
-#include "base/large_pages.hpp"
 #include "x86/paging.hpp"
 
 #include <fmt/format.h>
-#include <sys/mman.h>
 
 #include <algorithm>
 #include <cstring>
@@ -134,29 +132,19 @@ bool GuestMemory::take(GuestPhysical to, std::span<std::byte> from) {
     return write(to, from.first(head)) && write(to + (head + whole), from.subspan(head + whole));
 }
 
-// Into frames at the same distance from a 2 MiB border, so that the host can move large pages as they are.
 bool GuestMemory::take_whole_pages(std::uint64_t pfn, std::span<std::byte> from) {
-    auto source = reinterpret_cast<std::uintptr_t>(from.data());
-    if (source % page_size != 0) return false;
-    std::uint64_t count = from.size() >> 12;
-    std::optional<MachineFrame> first = pool_->take_run(count, source % large_page_size);
+    if (reinterpret_cast<std::uintptr_t>(from.data()) % page_size != 0) return false;
+    std::optional<MachineFrame> first = pool_->take_with_contents(from);
     if (!first) return false;
     std::vector<MachineFrame> unused;
-    // The source stays mapped, empty: whoever owns it may free it as if nothing had happened.
-    constexpr int flags = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
-    bool moved = mremap(from.data(), from.size(), from.size(), flags, pool_->host(*first)) != MAP_FAILED;
-    for (std::uint64_t page = 0; page < count; ++page) {
+    for (std::uint64_t page = 0; page < from.size() >> 12; ++page) {
         MachineFrame frame{static_cast<std::uint64_t>(*first) + page};
         PmapEntry entry = pmap_.entry(pfn + page);
-        if (moved) {
-            if (entry.is_private()) unused.push_back(entry.frame());
-            pmap_.replace(pfn + page, entry, PmapEntry::of(PageState::Private, frame));
-        } else {
-            unused.push_back(frame);
-        }
+        if (entry.is_private()) unused.push_back(entry.frame());
+        pmap_.replace(pfn + page, entry, PmapEntry::of(PageState::Private, frame));
     }
     pool_->give_back(std::move(unused));
-    return moved;
+    return true;
 }
 
 std::uint64_t GuestMemory::size() const {

@@ -117,7 +117,7 @@ public:
 
     // As write(), but may take the pages that `from` consists of instead of copying them: `from` has any
     // contents afterwards. It must be private memory that nobody else relies on. Much cheaper for tens of
-    // MiB. Before a vCPU runs.
+    // MiB, if only since it is not there twice. Before a vCPU runs.
     bool take(GuestPhysical to, std::span<std::byte> from);
 
     std::span<const MemoryRegion> regions() const { return regions_; }

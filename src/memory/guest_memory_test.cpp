@@ -18,8 +18,9 @@ namespace {
 constexpr std::uint64_t MiB = 1 << 20;
 constexpr std::uint64_t high = 1ull << 32;
 
-std::unique_ptr<GuestMemory> two_regions() {
-    auto memory = GuestMemory::create({{GuestPhysical{0}, 4 * MiB}, {GuestPhysical{high}, 2 * MiB}});
+std::unique_ptr<GuestMemory> two_regions(FrameBacking backing = FrameBacking::Shared) {
+    auto memory = GuestMemory::create({{GuestPhysical{0}, 4 * MiB}, {GuestPhysical{high}, 2 * MiB}},
+                                      *FramePool::create(0, backing));
     EXPECT_TRUE(memory);
     return std::move(*memory);
 }
@@ -144,11 +145,14 @@ TEST(GuestMemory, CopiesAcrossPages) {
     EXPECT_EQ(std::memcmp(in.data(), out.data(), in.size()), 0);
 }
 
-TEST(GuestMemory, TakesPagesOrCopiesThem) {
+class TakingMemory : public testing::TestWithParam<FrameBacking> {};
+INSTANTIATE_TEST_SUITE_P(Kinds, TakingMemory, testing::Values(FrameBacking::Shared, FrameBacking::Private));
+
+TEST_P(TakingMemory, TakesPagesOrCopiesThem) {
     constexpr std::uint64_t size = 3 * MiB;
     for (std::uint64_t offset : {0ull, 4096ull, 5000ull}) {  // of the bytes in their buffer
         for (std::uint64_t to : {0x2000ull, 0x2388ull}) {    // 5000 and 0x2388 lie alike in their pages
-            auto memory = two_regions();
+            auto memory = two_regions(GetParam());
             std::unique_ptr<std::byte, decltype(&std::free)> buffer{
                 static_cast<std::byte*>(std::aligned_alloc(2 * MiB, 4 * MiB)), &std::free};
             std::span bytes{buffer.get() + offset, size};

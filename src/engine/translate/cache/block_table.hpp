@@ -65,7 +65,7 @@ private:
             ++count_;
         }
         slots_ = std::move(larger);
-        collapse_large_pages(slots_.data(), slots_.size() * sizeof(Slot));
+        (void)collapse_large_pages(slots_.data(), slots_.size() * sizeof(Slot));
     }
 
     std::vector<Slot> slots_;
