@@ -49,7 +49,8 @@ int exit_status(const TenantReport& report, bool one_of_several) {
         case Outcome::Stopped: return exit_success;
         case Outcome::Reset:
         case Outcome::TripleFault: return exit_reset;
-        case Outcome::EnginesDiffer: return failed(report.engine_failure, exit_host);
+        case Outcome::EnginesDiffer:
+        case Outcome::StateLost: return failed(report.engine_failure, exit_host);
     }
     return exit_host;
 }
@@ -114,6 +115,7 @@ Result<TenantOptions> machine_of(const RunArguments& arguments) {
     options.name = *std::move(name);
     options.machine.engine = *engine;
     if (*engine == EngineKind::Lockstep) options.machine.engine.lockstep_every = arguments.lockstep_every;
+    options.machine.engine.direct = !arguments.no_direct;
     options.machine.processors = *processors;
     options.machine.kernel = arguments.kernel;
     options.machine.initrd = arguments.initrd;
@@ -180,14 +182,21 @@ std::vector<const CLI::Option*> add_machine_options(CLI::App& verb, RunArguments
         ->type_name("NAME=unix:PATH|file:PATH")
         ->allow_extra_args(false);
     verb.add_option("--engine", arguments.engine,
-                    "how guest code runs: translate, step (one instruction at a\ntime, slow), or lockstep "
-                    "(both, compared at every block)")
+                    "how guest code runs: translate; direct (the same, but all programs\nare executed as "
+                    "they are, not only what "
+                    "computes: to test that);\nstep (one instruction at a time, slow); or lockstep "
+                    "(translated and by\nsteps, "
+                    "compared at every block)")
         ->type_name("NAME")
         ->capture_default_str();
     verb.add_option(
             "--lockstep-every", arguments.lockstep_every,
             "with --engine lockstep: compare after so many instructions,\nwith blocks linked as usual")
         ->type_name("N");
+    verb.add_flag("--no-direct", arguments.no_direct,
+                  "programs that compute are translated like all else, instead of\nexecuted as they are in a "
+                  "process of "
+                  "their own (docs/direct.md)");
     verb.add_option("--console", arguments.console, "stdio, file:PATH (output only) or unix:PATH (a socket)")
         ->type_name("WHERE")
         ->capture_default_str();

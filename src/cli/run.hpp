@@ -33,6 +33,7 @@ struct RunArguments {
     std::vector<std::string> ports;
     std::string engine = "translate";
     std::uint64_t lockstep_every = 0;
+    bool no_direct = false;
     std::string console = "stdio";
     std::string control;
     std::optional<unsigned> host_processors;

@@ -11,6 +11,7 @@
 
 #pragma once
 
+#include "base/elsewhere.hpp"
 #include "cpu/address_spaces.hpp"
 #include "cpu/trap_counts.hpp"
 #include "mmu/mmu.hpp"
@@ -105,6 +106,7 @@ struct alignas(4096) Vcpu {
     const class CpuidTable* cpuid = nullptr;
     std::uint32_t apic_id = 0;
     std::uint32_t index = 0;  // 0 is the boot processor
+    Elsewhere elsewhere;      // where guest code executes, if not on the owner's thread
 
     alignas(64) std::array<std::byte, xsave_size> xsave{};  // the guest's x87/SSE/AVX state at rest
 
@@ -158,7 +160,10 @@ struct alignas(4096) Vcpu {
         return (paging.cr4 & CR4::SMAP) != 0 ? AccessMode::Supervisor : AccessMode::SupervisorAc;
     }
 
-    void request(std::uint32_t bits) { attention.fetch_or(bits, std::memory_order_release); }
+    void request(std::uint32_t bits) noexcept {
+        attention.fetch_or(bits, std::memory_order_seq_cst);
+        elsewhere.interrupt();
+    }
 };
 
 // Not in Vcpu, so that it stays an aggregate of plain state: put `vcpu` in the state after power-on or INIT

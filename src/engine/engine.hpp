@@ -21,6 +21,7 @@ enum class Exit : std::uint8_t {
     Preempt,   // Attention::Preempt was set: another vCPU may want the processor
     Shutdown,  // triple fault
     Differ,    // lockstep: the engines do not agree; see failure()
+    Lost,      // the host has taken the vCPU's state away: the machine cannot go on; see failure()
     // The vCPU waits, and others may want its processor; call again to go on.
     // In a loop that changes nothing: until its next interrupt, or until somebody else, a vCPU or a device,
     // writes memory that it reads.
@@ -33,7 +34,7 @@ public:
     virtual ~Engine() = default;
     virtual Exit run(Vcpu& vcpu) = 0;
 
-    // After Exit::Differ: what is to be told of it.
+    // After Exit::Differ and Exit::Lost: what is to be told of it.
     virtual std::string failure() const { return {}; }
 
     // Counters for --stats, in the order to print them.

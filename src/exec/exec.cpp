@@ -104,6 +104,7 @@ std::string ending_of(Outcome outcome) {
         case Outcome::Reset: return "its kernel has panicked or asked for a reset";
         case Outcome::TripleFault: return "triple fault";
         case Outcome::EnginesDiffer: return "the engines differ";
+        case Outcome::StateLost: return "its state is lost: the host has killed the process that executed it";
         case Outcome::PoweredOff:
         case Outcome::Stopped: break;
     }

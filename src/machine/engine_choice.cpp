@@ -11,9 +11,12 @@ Result<std::unique_ptr<Engine>> make_engine(const EngineChoice& choice, Vcpu& vc
     switch (choice.kind) {
         case EngineKind::Step: return make_step_engine();
         case EngineKind::Lockstep: return make_lockstep_engine(vcpu, {.every = choice.lockstep_every});
+        case EngineKind::Direct: return make_translate_engine(vcpu, {.direct = translate::DirectUse::Always});
         case EngineKind::Translate: break;
     }
-    return make_translate_engine(vcpu);
+    using translate::DirectUse;
+    return make_translate_engine(vcpu,
+                                 {.direct = choice.direct ? DirectUse::WhenComputing : DirectUse::Never});
 }
 
 }  // namespace undercroft

@@ -25,13 +25,15 @@
 
 namespace undercroft {
 
-enum class EngineKind : std::uint8_t { Translate, Step, Lockstep };
+// Direct: as Translate, and all user code is executed directly, not only what computes.
+enum class EngineKind : std::uint8_t { Translate, Direct, Step, Lockstep };
 
 struct EngineChoice {
     EngineChoice(EngineKind of_kind = EngineKind::Translate) : kind{of_kind} {}
 
     EngineKind kind;
     std::uint64_t lockstep_every = 0;  // see LockstepOptions::every
+    bool direct = true;                // Translate: user code that computes runs as it is (docs/direct.md)
 };
 
 struct FolderChoice {

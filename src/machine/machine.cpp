@@ -278,7 +278,11 @@ bool Machine::has_ended(unsigned processor) {
 
 void Machine::failed(Exit exit) {
     std::lock_guard lock{board_.lock()};
-    end(exit == Exit::Differ ? Outcome::EnginesDiffer : Outcome::TripleFault);
+    switch (exit) {
+        case Exit::Differ: return end(Outcome::EnginesDiffer);
+        case Exit::Lost: return end(Outcome::StateLost);
+        default: return end(Outcome::TripleFault);
+    }
 }
 
 std::string Machine::engine_failure() const {

@@ -43,7 +43,7 @@
 
 namespace undercroft {
 
-enum class Outcome : std::uint8_t { PoweredOff, Reset, TripleFault, Stopped, EnginesDiffer };
+enum class Outcome : std::uint8_t { PoweredOff, Reset, TripleFault, Stopped, EnginesDiffer, StateLost };
 
 class Machine final : private MemoryTenant, private BalloonMemory {
 public:
@@ -110,7 +110,7 @@ public:
     Statistics statistics() const;
     // What its vCPUs recorded, as traces of a machine of this name.
     std::vector<Trace> traces(const std::string& name) const;
-    std::string engine_failure() const;  // of Outcome::EnginesDiffer
+    std::string engine_failure() const;  // of Outcome::EnginesDiffer and StateLost
 
 private:
     Machine(GuestImage image, unsigned processors, ShareOptions share, const Ground& ground);

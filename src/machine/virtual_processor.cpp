@@ -37,7 +37,8 @@ VirtualProcessor::VirtualProcessor(unsigned index, const Parts& parts, Alarm ala
       timer_{parts.board.local_apic(index), parts.clock, alarm_},
       environment_{*vcpu_, parts.board, parts.console.output(), parts.clock, parts.shared},
       mmu_{parts.memory, code_pages_, environment_, vcpu_->paging, vcpu_->tlb} {
-    if (exchange_ != nullptr) exchange_->rendezvous().join(index, vcpu_->attention, Attention::Notice);
+    if (exchange_ != nullptr)
+        exchange_->rendezvous().join(index, vcpu_->attention, Attention::Notice, &vcpu_->elsewhere);
     vcpu_->mmu = &mmu_;
     vcpu_->environment = &environment_;
     vcpu_->cpuid = &parts.cpuid;
@@ -100,7 +101,8 @@ TurnResult VirtualProcessor::take_turn() {
                 return {TurnEnd::Preempted};
             case Exit::Stop: break;
             case Exit::Shutdown:
-            case Exit::Differ: failed_(exit); break;
+            case Exit::Differ:
+            case Exit::Lost: failed_(exit); break;
         }
         figures_.ran = SteadyClock::now() - started_;  // before others hear of the end
         if (has_ended_(vcpu_->index)) return {TurnEnd::Ended};

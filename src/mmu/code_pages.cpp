@@ -27,7 +27,10 @@ void CodePages::wrote_slowly(GuestPhysical address, std::uint64_t length) noexce
         std::uint64_t mask = mask_of(address.page_offset(), here);
         if (exchange_ != nullptr && address.page() < page_limit_)
             exchange_->tell_written(member_, address.page(), mask);
-        if (listener_ && (granules(address.page()) & mask) != 0) listener_->code_written(address, here);
+        if ((granules(address.page()) & mask) != 0) {
+            note_change(address.page());
+            if (listener_) listener_->code_written(address, here);
+        }
         address = address + here;
         length -= here;
     }
@@ -44,11 +47,13 @@ void CodePages::other_made_code(std::uint64_t pfn) noexcept {
 }
 
 void CodePages::other_wrote(GuestPhysical address, std::uint64_t length) noexcept {
-    if (listener_ && (granules(address.page()) & mask_of(address.page_offset(), length)) != 0)
-        listener_->code_written(address, length);
+    if ((granules(address.page()) & mask_of(address.page_offset(), length)) == 0) return;
+    note_change(address.page());
+    if (listener_) listener_->code_written(address, length);
 }
 
 void CodePages::anything_may_have_changed() noexcept {
+    changes_ += recent_count + 1;
     for (Watcher* watcher : watchers_) watcher->forget_granted_writes();
     if (listener_) listener_->all_code_written();
 }

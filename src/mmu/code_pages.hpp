@@ -15,6 +15,7 @@
 #include "mmu/zeroed_array.hpp"
 #include "x86/address.hpp"
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -71,6 +72,7 @@ public:
     void set_write_observer(WriteObserver* observer) { write_observer_ = observer; }
     WriteObserver* write_observer() const noexcept { return write_observer_; }
     void add_watcher(Watcher* watcher) { watchers_.push_back(watcher); }
+    void remove_watcher(Watcher* watcher) { std::erase(watchers_, watcher); }
 
     // Has this vCPU, or another one, translations from the page?
     bool holds_code(std::uint64_t pfn) const noexcept {
@@ -110,6 +112,7 @@ public:
     // Replaces the page's granules by `mask` (bit i = bytes 64i..64i+63), after blocks were discarded.
     void set_granules(std::uint64_t pfn, std::uint64_t mask) noexcept {
         if (pfn >= page_limit_) return;
+        if ((granules(pfn) & ~mask) != 0) note_change(pfn);
         set(pfn, mask);
         if (mask == 0 && exchange_ != nullptr) exchange_->release(member_, pfn);
     }
@@ -134,6 +137,21 @@ public:
     void other_wrote(GuestPhysical address, std::uint64_t length) noexcept;
     void anything_may_have_changed() noexcept;
 
+    // How often so far a granule that was marked has been written, or was no longer marked: whoever has
+    // looked at code without telling the listener has to look again. By the owner.
+    std::uint64_t changes() const noexcept { return changes_; }
+    // Since there were `seen`, which becomes changes(): action(pfn) for each, or all() if there were too
+    // many.
+    template <class Action, class All>
+    void for_each_change(std::uint64_t& seen, Action action, All all) const {
+        if (changes_ - seen > recent_count) {
+            all();
+        } else {
+            for (std::uint64_t n = seen; n != changes_; ++n) action(recent_changes_[n % recent_count]);
+        }
+        seen = changes_;
+    }
+
     // Mask of the granules that [offset, offset + length) of a page touches.
     static constexpr std::uint64_t mask_of(std::uint64_t offset, std::uint64_t length) {
         std::uint64_t first = offset / granule_size;
@@ -142,6 +160,7 @@ public:
     }
 
 private:
+    void note_change(std::uint64_t pfn) noexcept { recent_changes_[changes_++ % recent_count] = pfn; }
     void wrote_slowly(GuestPhysical address, std::uint64_t length) noexcept;
     void set(std::uint64_t pfn, std::uint64_t mask) noexcept {
         std::atomic_ref{granules_[pfn]}.store(mask, std::memory_order_relaxed);
@@ -154,6 +173,9 @@ private:
     Listener* listener_ = nullptr;
     WriteObserver* write_observer_ = nullptr;
     std::vector<Watcher*> watchers_;
+    static constexpr std::uint64_t recent_count = 64;
+    std::uint64_t changes_ = 0;
+    std::array<std::uint64_t, recent_count> recent_changes_{};  // PFNs
 };
 
 }  // namespace undercroft

@@ -110,8 +110,29 @@ void Mmu::finish(GuestVirtual address, Access access, AccessMode mode, const Map
     if (observer != nullptr && (writable || access == Access::Write)) [[unlikely]]
         writable = observer->grants_write(out.physical) && writable;
     bool first = book_.fill(mode, page_of(address), pfn, host_page, writable, out.global);
+    if (mode == AccessMode::User) recent_user_pages_[user_fills_++ % recent_count] = page_of(address);
     if (first && code_pages_.is_shared()) [[unlikely]]
         out.holds_code = became_code_meanwhile(pfn) && access == Access::Write;
+}
+
+bool Mmu::fill_beside(GuestVirtual page, GuestVirtual beside, AccessMode mode) noexcept {
+    constexpr std::uint64_t pages_of_large = 512;
+    if (!state_.paging() || state_.software_tlb) return false;
+    Mapping mapping;
+    if (const SecondLevelEntry* entry = second_level_.find(page.value())) {
+        mapping = {.pfn = entry->pfn(), .rights = entry->rights()};
+    } else {
+        const SecondLevelEntry* near = second_level_.find(page_of(beside));
+        bool same = near != nullptr && (near->rights() & PageRights::Large2M) != 0 &&
+                    page.page() / pages_of_large == beside.page() / pages_of_large;
+        if (!same) return false;
+        mapping = {.pfn = near->pfn() - beside.page() + page.page(), .rights = near->rights()};
+    }
+    mapping.host_page = memory_.page_to_keep(mapping.pfn);
+    if (mapping.host_page == nullptr || !permits(mapping.rights, Access::Read, mode, state_)) return false;
+    Translation translation;
+    finish(page, Access::Read, mode, mapping, translation);
+    return true;
 }
 
 // The host address that may be kept: for a write, and for a page that is read a lot.
@@ -167,7 +188,7 @@ void Mmu::flush_all() noexcept {
     walk_.flush();
     book_.flush_all();
     large_pages_.forget_all();
-    if (flush_observer_) flush_observer_->flushed_all();
+    for (FlushObserver* observer : flush_observers_) observer->flushed_all();
 }
 
 void Mmu::flush_non_global() noexcept {
@@ -186,7 +207,7 @@ void Mmu::switch_address_space(unsigned pcid, OldEntries old) noexcept {
     walk_.flush();
     if (pcid == from && old == OldEntries::Keep) return;
     book_.switch_address_space(from, pcid, old);
-    if (flush_observer_) flush_observer_->switched_address_space(from, pcid, old);
+    for (FlushObserver* observer : flush_observers_) observer->switched_address_space(from, pcid, old);
 }
 
 void Mmu::flush_address_space(unsigned pcid) noexcept {
@@ -209,12 +230,12 @@ void Mmu::forget_address_spaces() noexcept {
     serialise();
     walk_.flush();
     book_.flush_non_global();
-    if (flush_observer_) flush_observer_->flushed_non_global();
+    for (FlushObserver* observer : flush_observers_) observer->flushed_non_global();
 }
 
 void Mmu::forget_address_space(unsigned pcid) noexcept {
     book_.forget_address_space(pcid);
-    if (flush_observer_) flush_observer_->flushed_address_space(pcid);
+    for (FlushObserver* observer : flush_observers_) observer->flushed_address_space(pcid);
 }
 
 void Mmu::flush_page(GuestVirtual address) noexcept {
@@ -238,13 +259,14 @@ void Mmu::flush_page(GuestVirtual address) noexcept {
         second_level_.remove_range(start, length);
         book_.flush_range(start, length);
     }
-    if (flush_observer_) flush_observer_->flushed_range(GuestVirtual{start}, length);
+    for (FlushObserver* observer : flush_observers_) observer->flushed_range(GuestVirtual{start}, length);
 }
 
 void Mmu::forget_frames() noexcept {
     second_level_.flush_all();
     walk_.flush();
     book_.flush_all();
+    for (FlushObserver* observer : flush_observers_) observer->frames_forgotten();
 }
 
 void Mmu::page_became_code(std::uint64_t pfn) noexcept { book_.drop_writes(pfn); }

@@ -29,6 +29,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 namespace undercroft {
 
@@ -54,7 +55,8 @@ struct Translation {
     bool holds_code = false;  // Access::Write only: after writing through `host`, CodePages::wrote() is owed
 };
 
-// Told of every flush, after it was made: the translator keeps shortcuts from virtual addresses to blocks.
+// Told of every flush, after it was made: the translator keeps shortcuts from virtual addresses to blocks,
+// and another process may have a TLB's contents mapped.
 class FlushObserver {
 public:
     virtual void flushed_all() noexcept = 0;
@@ -66,6 +68,8 @@ public:
     virtual void switched_address_space(unsigned from, unsigned to, OldEntries of_to) noexcept = 0;
     // All of an address space that is not the current one.
     virtual void flushed_address_space(unsigned pcid) noexcept = 0;
+    // Of forget_frames(); on any thread.
+    virtual void frames_forgotten() noexcept = 0;
 
 protected:
     ~FlushObserver() = default;
@@ -99,6 +103,11 @@ public:
     // False: `trap` is the #PF (or #GP for a non-canonical address) and nothing has changed but A bits.
     [[nodiscard]] bool translate(GuestVirtual address, Access access, AccessMode mode, Translation& out,
                                  Trap& trap) noexcept;
+
+    // Fills the software TLB for reading, and for writing if that needs nothing but the write, without any
+    // effect on the guest's tables: for a page that has been accessed since the last flush; or lies in one
+    // large page with `beside`, which has been. False: nothing is known of it, or it has no frame of its own.
+    [[nodiscard]] bool fill_beside(GuestVirtual page, GuestVirtual beside, AccessMode mode) noexcept;
 
     // As translate(), but also checks the second page when [address, address + size) crosses one.
     // `size` <= 4096. All faults come before any effect. A non-canonical address in an SS-relative access is
@@ -153,6 +162,16 @@ public:
     void flush_tlb() noexcept;
     void use_second_level(bool use) noexcept;
 
+    // The latest pages of user code that came into the software TLB, newest last. `seen`: the number that the
+    // last call has left there; what was displaced meanwhile is left out.
+    template <class Action>
+    void for_each_new_user_page(std::uint64_t& seen, Action action) const {
+        std::uint64_t oldest = user_fills_ < recent_count ? 0 : user_fills_ - recent_count;
+        for (std::uint64_t n = seen < oldest ? oldest : seen; n != user_fills_; ++n)
+            action(recent_user_pages_[n % recent_count]);
+        seen = user_fills_;
+    }
+
     // Nothing here keeps a host address any more. While its vCPU does not execute, on any thread that knows
     // that.
     void forget_frames() noexcept;
@@ -160,7 +179,8 @@ public:
     void page_became_code(std::uint64_t pfn) noexcept override;
     bool may_grant_write(std::uint64_t pfn) const noexcept override;
 
-    void set_flush_observer(FlushObserver* observer) noexcept { flush_observer_ = observer; }
+    void add_flush_observer(FlushObserver& observer) { flush_observers_.push_back(&observer); }
+    void remove_flush_observer(FlushObserver& observer) { std::erase(flush_observers_, &observer); }
     // Misses and fills are recorded there; null: nowhere.
     void set_trace(TraceRing* trace) noexcept { trace_ = trace; }
     // A serialising instruction: others see its vCPU's writes before what comes behind it. Flushes do, too.
@@ -219,8 +239,11 @@ private:
     LargePages large_pages_;
     ReadCounts reads_;
     PageWalk walk_;
-    FlushObserver* flush_observer_ = nullptr;
+    std::vector<FlushObserver*> flush_observers_;
     TraceRing* trace_ = nullptr;
+    static constexpr std::uint64_t recent_count = 256;
+    std::uint64_t user_fills_ = 0;
+    std::array<std::uint64_t, recent_count> recent_user_pages_{};
     MmuStatistics statistics_;
 };
 

@@ -152,6 +152,7 @@ struct Observer final : FlushObserver {
         switches.emplace_back(from, to, of_to == OldEntries::Keep);
     }
     void flushed_address_space(unsigned pcid) noexcept override { spaces.push_back(pcid); }
+    void frames_forgotten() noexcept override {}
     int all = 0;
     int non_global = 0;
     std::vector<std::tuple<unsigned, unsigned, bool>> switches;
@@ -162,7 +163,7 @@ struct Observer final : FlushObserver {
 TEST(Mmu, TellsTheObserverOfFlushes) {
     TestMachine machine;
     Observer observer;
-    machine.mmu.set_flush_observer(&observer);
+    machine.mmu.add_flush_observer(observer);
     machine.map(4 * MiB, 0, P, 1);
     ASSERT_TRUE(machine.translate(4 * MiB + 0x3000, Read, Supervisor));
     machine.mmu.flush_page(GuestVirtual{user + 0x123});

@@ -110,7 +110,7 @@ void Mmu::use_second_level(bool use) noexcept {
 // From the software TLB, in every mode, and from the translator's shortcuts.
 void Mmu::drop_page(std::uint64_t page) noexcept {
     book_.flush_page(page);
-    if (flush_observer_) flush_observer_->flushed_range(GuestVirtual{page}, page_size);
+    for (FlushObserver* observer : flush_observers_) observer->flushed_range(GuestVirtual{page}, page_size);
 }
 
 }  // namespace undercroft

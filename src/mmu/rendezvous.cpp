@@ -24,10 +24,12 @@ void futex(std::atomic<std::uint32_t>& word, int operation, std::uint32_t value)
 
 }  // namespace
 
-void Rendezvous::join(unsigned member, std::atomic<std::uint32_t>& attention, std::uint32_t bit) noexcept {
+void Rendezvous::join(unsigned member, std::atomic<std::uint32_t>& attention, std::uint32_t bit,
+                      const Elsewhere* elsewhere) noexcept {
     CHECK(member < most_members);
     member_[member].attention = &attention;
     member_[member].bit = bit;
+    member_[member].elsewhere = elsewhere;
     members_ = std::max(members_, member + 1);
 }
 

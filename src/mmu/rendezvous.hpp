@@ -13,6 +13,8 @@
 
 #pragma once
 
+#include "base/elsewhere.hpp"
+
 #include <array>
 #include <atomic>
 #include <condition_variable>
@@ -25,8 +27,10 @@ class Rendezvous {
 public:
     static constexpr unsigned most_members = 64;
 
-    // Before anybody executes. `bit` in `attention` asks the member to call pass().
-    void join(unsigned member, std::atomic<std::uint32_t>& attention, std::uint32_t bit) noexcept;
+    // Before anybody executes. `bit` in `attention` asks the member to call pass(), also while it executes
+    // `elsewhere`.
+    void join(unsigned member, std::atomic<std::uint32_t>& attention, std::uint32_t bit,
+              const Elsewhere* elsewhere = nullptr) noexcept;
     unsigned members() const noexcept { return members_; }
 
     // By the member's thread. Between enter() and leave() it may execute guest code.
@@ -37,8 +41,10 @@ public:
 
     // Any thread.
     void ask(unsigned member) noexcept {
-        if (member_[member].attention != nullptr)
-            member_[member].attention->fetch_or(member_[member].bit, std::memory_order_seq_cst);
+        const Member& asked = member_[member];
+        if (asked.attention == nullptr) return;
+        asked.attention->fetch_or(asked.bit, std::memory_order_seq_cst);
+        if (asked.elsewhere != nullptr) asked.elsewhere->interrupt();
     }
 
     // Between two instructions of `self`: returns when each member whose bit is set in `others` has passed,
@@ -56,6 +62,7 @@ private:
         std::atomic<std::uint32_t> passage{0};  // written by the member's thread
         std::atomic<std::uint32_t> waited_for{0};
         std::atomic<std::uint32_t>* attention = nullptr;
+        const Elsewhere* elsewhere = nullptr;
         std::uint32_t bit = 0;
     };
 

@@ -53,7 +53,7 @@ private:
         std::string_view name;
         Member member;
     };
-    static const std::array<Key, 21> keys;
+    static const std::array<Key, 22> keys;
 
     Reason wrong(std::string_view reason) const { return fmt::format("{}: {}", key_, reason); }
     Reason wrong_kind(const toml::node& node, std::string_view wanted) const {
@@ -118,6 +118,7 @@ private:
     Reason yes_or_no(const toml::node& node, bool& option) const;
     Reason reboot(const toml::node& node) { return yes_or_no(node, options_.reboot); }
     Reason balloon(const toml::node& node) { return yes_or_no(node, options_.machine.balloon); }
+    Reason direct(const toml::node& node) { return yes_or_no(node, options_.machine.engine.direct); }
     Reason entropy(const toml::node& node) { return yes_or_no(node, options_.machine.entropy); }
     Reason vsock(const toml::node& node);
     Reason paravirtual(const toml::node& node);
@@ -134,27 +135,18 @@ private:
     std::vector<std::string> ports_;
 };
 
-constexpr std::array<MachineFile::Key, 21> MachineFile::keys{{{"name", &MachineFile::name},
-                                                              {"kernel", &MachineFile::kernel},
-                                                              {"initrd", &MachineFile::initrd},
-                                                              {"append", &MachineFile::append},
-                                                              {"memory", &MachineFile::memory},
-                                                              {"cpus", &MachineFile::processors},
-                                                              {"disks", &MachineFile::disks},
-                                                              {"net", &MachineFile::networks},
-                                                              {"ports", &MachineFile::ports},
-                                                              {"shares", &MachineFile::folders},
-                                                              {"channels", &MachineFile::channels},
-                                                              {"entropy", &MachineFile::entropy},
-                                                              {"vsock", &MachineFile::vsock},
-                                                              {"engine", &MachineFile::engine},
-                                                              {"console", &MachineFile::console},
-                                                              {"log-file", &MachineFile::log_file},
-                                                              {"reboot", &MachineFile::reboot},
-                                                              {"balloon", &MachineFile::balloon},
-                                                              {"paravirtual", &MachineFile::paravirtual},
-                                                              {"weight", &MachineFile::weight},
-                                                              {"cap", &MachineFile::cap}}};
+constexpr std::array<MachineFile::Key, 22> MachineFile::keys{
+    {{"name", &MachineFile::name},         {"kernel", &MachineFile::kernel},
+     {"initrd", &MachineFile::initrd},     {"append", &MachineFile::append},
+     {"memory", &MachineFile::memory},     {"cpus", &MachineFile::processors},
+     {"disks", &MachineFile::disks},       {"net", &MachineFile::networks},
+     {"ports", &MachineFile::ports},       {"shares", &MachineFile::folders},
+     {"channels", &MachineFile::channels}, {"entropy", &MachineFile::entropy},
+     {"vsock", &MachineFile::vsock},       {"engine", &MachineFile::engine},
+     {"direct", &MachineFile::direct},     {"console", &MachineFile::console},
+     {"log-file", &MachineFile::log_file}, {"reboot", &MachineFile::reboot},
+     {"balloon", &MachineFile::balloon},   {"paravirtual", &MachineFile::paravirtual},
+     {"weight", &MachineFile::weight},     {"cap", &MachineFile::cap}}};
 
 // What one may look for in a file, though it is not the machine's own.
 constexpr std::array<std::string_view, 8> of_the_process{"pool", "swap",  "control", "processors",
@@ -234,7 +226,7 @@ MachineFile::Reason MachineFile::engine(const toml::node& node) {
     if (Reason reason = text(node, name)) return reason;
     auto kind = engine_named(name);
     if (!kind) return kind.error().message;
-    options_.machine.engine = *kind;
+    options_.machine.engine.kind = *kind;
     return {};
 }
 

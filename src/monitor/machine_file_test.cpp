@@ -124,7 +124,7 @@ TEST_F(MachineFileTest, WhatIsWrongIsNamedWithItsLine) {
     EXPECT_EQ(reason("shares = [',ro']"), "1: share ',ro': no folder");
     EXPECT_EQ(reason("shares = ['a,tag=']"), "1: share 'a,tag=': tag: name '': not from 1 to 32 characters");
     EXPECT_EQ(reason("channels = ['a']"), "1: channel 'a': not NAME=unix:PATH or NAME=file:PATH");
-    EXPECT_EQ(reason("engine = 'warp'"), "1: engine 'warp': not one of translate, step, lockstep");
+    EXPECT_EQ(reason("engine = 'warp'"), "1: engine 'warp': not one of translate, direct, step, lockstep");
     EXPECT_EQ(reason("vsock = 'a,cid=1'"), "1: vsock 'a,cid=1': its cid is not from 3 to 4294967294");
     EXPECT_EQ(reason("entropy = 'yes'"), "1: entropy: a string, not true or false");
     EXPECT_EQ(reason("reboot = 1"), "1: reboot: a whole number, not true or false");

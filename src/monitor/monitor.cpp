@@ -39,6 +39,7 @@ std::string_view text_of(Outcome outcome) {
         case Outcome::TripleFault: return "triple fault";
         case Outcome::Stopped: return "ended";
         case Outcome::EnginesDiffer: return "the engines differ";
+        case Outcome::StateLost: return "its state is lost";
     }
     return "";
 }

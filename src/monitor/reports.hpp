@@ -27,7 +27,7 @@ struct TenantOptions {
 struct TenantReport {
     std::string name;
     Outcome outcome = Outcome::PoweredOff;
-    std::string engine_failure;            // of Outcome::EnginesDiffer: a line that says it, and a report
+    std::string engine_failure;  // of Outcome::EnginesDiffer, StateLost: a line that says it, and a report
     std::optional<Error> console_failure;  // the machine was stopped because of it
     std::optional<Error> reboot_failure;   // it could not start again: its kernel is gone, for one
     Statistics statistics;

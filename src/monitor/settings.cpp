@@ -25,9 +25,10 @@ Result<unsigned> from_one_to(unsigned most, std::int64_t number) {
 
 Result<EngineKind> engine_named(const std::string& name) {
     if (name == "translate") return EngineKind::Translate;
+    if (name == "direct") return EngineKind::Direct;
     if (name == "step") return EngineKind::Step;
     if (name == "lockstep") return EngineKind::Lockstep;
-    return Error{"engine '" + name + "': not one of translate, step, lockstep"};
+    return Error{"engine '" + name + "': not one of translate, direct, step, lockstep"};
 }
 
 // Commas end a file's name, so that more can be said of a disk.

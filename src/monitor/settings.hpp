@@ -14,7 +14,7 @@
 
 namespace undercroft {
 
-Result<EngineKind> engine_named(const std::string& name);      // translate, step, lockstep
+Result<EngineKind> engine_named(const std::string& name);      // translate, direct, step, lockstep
 Result<DiskChoice> disk_named(const std::string& text);        // FILE[,ro][,format=...][,overlay=...]
 Result<ChannelChoice> channel_named(const std::string& text);  // NAME=file:PATH, NAME=unix:PATH
 Result<FolderChoice> folder_named(const std::string& text);    // FOLDER[,tag=NAME][,ro]

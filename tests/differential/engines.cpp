@@ -4,6 +4,9 @@
 
 #include <signal.h>
 #include <sys/time.h>
+#include <unistd.h>
+
+#include <atomic>
 
 namespace undercroft::differential {
 namespace {
@@ -11,27 +14,33 @@ namespace {
 constexpr unsigned most_steps = 400;
 
 // While guest code runs, rsp is the guest's: signals run on a stack of their own.
-Vcpu* running = nullptr;
+std::atomic<Vcpu*> running = nullptr;
+std::atomic<unsigned> ticks = 0;  // of the clock, since it began
 
-void stop_running(int) {
-    if (running != nullptr) running->request(Attention::Stop);
+// What runs for so long does not end. One tick is not enough: this process may have been stopped.
+constexpr long seconds_per_tick = 10;
+constexpr unsigned patience_ticks = 3;
+
+void tick(int) {
+    Vcpu* vcpu = running.load();
+    if (vcpu != nullptr && ++ticks >= patience_ticks) vcpu->request(Attention::Stop);
 }
 
-void prepare_signals() {
+// Once for each process: timers are not inherited.
+void start_clock() {
+    static pid_t started = 0;
+    if (started == ::getpid()) return;
+    started = ::getpid();
     static std::array<std::byte, 1 << 17> memory;
     stack_t own{.ss_sp = memory.data(), .ss_flags = 0, .ss_size = memory.size()};
     CHECK(sigaltstack(&own, nullptr) == 0);
     struct sigaction action {};
-    action.sa_handler = stop_running;
+    action.sa_handler = tick;
     action.sa_flags = SA_ONSTACK | SA_RESTART;
-    CHECK(sigaction(SIGVTALRM, &action, nullptr) == 0);
-}
-
-// Translated code that runs for so long does not end.
-void set_patience(long seconds) {
+    CHECK(sigaction(SIGALRM, &action, nullptr) == 0);
     itimerval timer{};
-    timer.it_value.tv_sec = seconds;
-    setitimer(ITIMER_VIRTUAL, &timer, nullptr);
+    timer.it_interval.tv_sec = timer.it_value.tv_sec = seconds_per_tick;
+    CHECK(setitimer(ITIMER_REAL, &timer, nullptr) == 0);
 }
 
 }  // namespace
@@ -51,19 +60,22 @@ bool StepRunner::run(Sequence& sequence, Ending& result, const std::function<boo
 }
 
 // Loops are short here: the second round already is a trace's.
-// Loops become traces soon.
-TranslateRunner::TranslateRunner(const Images& images)
-    : guest{images}, engine_{std::move(*make_translate_engine(guest.vcpu(), {.trace_heat = 1}))} {
-    prepare_signals();
+TranslateRunner::TranslateRunner(const Images& images, translate::DirectUse direct)
+    : guest{images},
+      engine_{std::move(*make_translate_engine(guest.vcpu(), {.trace_heat = 1, .direct = direct}))} {
+    start_clock();
 }
 
-TranslateRunner::~TranslateRunner() { set_patience(0); }
+std::uint64_t TranslateRunner::stays() const {
+    for (const auto& [name, count] : engine_->statistics())
+        if (name == "stays in direct execution") return count;
+    return 0;
+}
 
 void TranslateRunner::run(const Sequence& sequence, Ending& result) {
     guest.prepare(sequence);
-    static thread_local unsigned runs = 0;
+    ticks = 0;
     running = &guest.vcpu();
-    if (runs++ % 64 == 0) set_patience(10);
     Exit exit = Exit::Pause;
     while (exit == Exit::Pause) exit = engine_->run(guest.vcpu());
     running = nullptr;

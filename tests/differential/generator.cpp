@@ -86,10 +86,27 @@ void Generator::add_instruction() {
             raw({0x0f, random_.byte(), random_.byte(), random_.byte()});
         return;
     }
+    if (random_.one_in(60)) return add_lookalike();
     Decoded decoded;
     Item item = any_instruction(decoded);
     make_operands_good(item, decoded);
     items_.push_back(item);
+}
+
+// What looks like an instruction that direct execution has to replace, but is none: an immediate, or data
+// behind a jump.
+void Generator::add_lookalike() {
+    constexpr std::array<std::uint8_t, 5> second{0x01, 0x34, 0xa2, 0xae, 0xc7};
+    constexpr std::array<std::uint8_t, 2> interrupts{0x04, 0x80};
+    std::array<std::uint8_t, 4> bytes{0x0f, random_.of(second), random_.byte(), random_.byte()};
+    if (random_.one_in(6)) bytes = {0xcd, random_.of(interrupts), random_.byte(), random_.byte()};
+    if (random_.one_in(3)) std::rotate(bytes.begin(), bytes.begin() + 2, bytes.end());
+    if (random_.one_in(2))
+        raw({0xb8u + static_cast<unsigned>(random_.below(4)), bytes[0], bytes[1], bytes[2], bytes[3]});
+    else if (random_.one_in(2))
+        raw({0xeb, 4, bytes[0], bytes[1], bytes[2], bytes[3]});
+    else
+        raw({0xeb, 6, random_.byte(), random_.byte(), bytes[0], bytes[1], bytes[2], bytes[3]});
 }
 
 // The counter is in memory, where little else finds it.

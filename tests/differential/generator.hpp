@@ -31,6 +31,7 @@ private:
 
     void make_code(Sequence& sequence, std::uint64_t seed);
     void add_instruction();
+    void add_lookalike();
     void begin_loop();
     void end_loop();
     Item any_instruction(Decoded& decoded);

@@ -83,11 +83,13 @@ private:
     StepExecutor executor_;
 };
 
+// Runs sequences translated, or directly wherever that is possible.
 class TranslateRunner {
 public:
-    explicit TranslateRunner(const Images& images);
-    ~TranslateRunner();
+    TranslateRunner(const Images& images, translate::DirectUse direct);
     void run(const Sequence& sequence, Ending& result);
+    // How often code was executed directly.
+    std::uint64_t stays() const;
 
     Guest guest;
 

@@ -14,8 +14,7 @@ namespace {
 
 struct Entry {
     std::uint64_t index = 0;
-    std::uint32_t undefined_flags = 0;
-    Ending step, translated;
+    Outcome outcome;
 };
 
 class Job {
@@ -33,18 +32,24 @@ public:
         runners_.bare.start(kept);
         Batch& batch = runners_.bare.batch();
         for (unsigned n = 0; n < kept; ++n) {
-            progress_.at[number_].store(entries_[n].index);
-            runners_.translate.run(sequences_[n], entries_[n].translated);
+            auto& [index, outcome] = entries_[n];
+            progress_.at[number_].store(index);
+            runners_.translate.run(sequences_[n], outcome.translated);
+            bool direct = plan_.direct_every != 0 && index % plan_.direct_every == 0 && outcome.directly;
+            if (!direct) continue;
+            runners_.direct.run(sequences_[n], outcome.direct.emplace());
+            ++progress_.direct;
         }
         runners_.bare.finish();
-        endings_.assign(batch.result.begin(), batch.result.begin() + kept);
+        for (unsigned n = 0; n < kept; ++n) entries_[n].outcome.bare = batch.result[n];
         progress_.compared += kept;
         progress_.left_out += count - kept;
         for (unsigned n = 0; n < kept; ++n) compare(n);
         return differences_ < plan_.most_differences;
     }
 
-    void count_forms() {
+    void count() {
+        progress_.direct_stays += runners_.direct.stays();
         for (std::size_t n = 0; n < counts_.size(); ++n) progress_.tried[n] += counts_[n];
     }
 
@@ -56,9 +61,8 @@ private:
             Entry& entry = entries_[kept];
             sequence = generator_.make(plan_.seed, first + n);
             progress_.at[number_].store(first + n);
-            entry.index = first + n;
-            if (!runners_.run_by_steps(sequence, entry.step)) continue;
-            entry.undefined_flags = runners_.judge.undefined_flags();
+            entry = {.index = first + n, .outcome = {}};
+            if (!runners_.run_by_steps(sequence, entry.outcome)) continue;
             runners_.bare.batch().sequence[kept++] = sequence;
         }
         return kept;
@@ -66,17 +70,13 @@ private:
 
     void compare(unsigned n) {
         const Entry& entry = entries_[n];
-        const Ending& bare = endings_[n];
-        if (equal(bare, entry.step, entry.undefined_flags) &&
-            equal(bare, entry.translated, entry.undefined_flags))
-            return;
-        if (runners_.met_the_runner(entry.step)) return;
+        if (entry.outcome.agrees() || runners_.met_the_runner(entry.outcome.step)) return;
         ++differences_;
         ++progress_.different;
-        tell(entry, bare, sequences_[n]);
+        tell(entry, sequences_[n]);
     }
 
-    void tell(const Entry& entry, const Ending& bare, const Sequence& sequence) {
+    void tell(const Entry& entry, const Sequence& sequence) {
         std::string name = std::to_string(plan_.seed) + "-" + std::to_string(entry.index);
         std::string text =
             "# --seed " + std::to_string(plan_.seed) + " --from " + std::to_string(entry.index) + "\n";
@@ -84,10 +84,14 @@ private:
         Outcome alone = runners_.run(copy);
         if (alone.comparable && alone.agrees()) {
             text += "# agrees when it runs alone: what ran before it matters\n";
-            for (const auto& line : differences(bare, entry.step, entry.undefined_flags))
-                text += "# " + line + " by steps\n";
-            for (const auto& line : differences(bare, entry.translated, entry.undefined_flags))
-                text += "# " + line + " translated\n";
+            auto list = [&](const Ending& ending, const char* way) {
+                for (const auto& line :
+                     differences(entry.outcome.bare, ending, entry.outcome.undefined_flags))
+                    text += "# " + line + " " + way + "\n";
+            };
+            list(entry.outcome.step, "by steps");
+            list(entry.outcome.translated, "translated");
+            if (entry.outcome.direct) list(*entry.outcome.direct, "directly");
             text += write_case(copy);
         } else {
             Sequence shortest = shrink(runners_, copy);
@@ -106,7 +110,6 @@ private:
     Generator generator_;
     std::vector<Entry> entries_ = std::vector<Entry>(batch_size);
     std::vector<Sequence> sequences_ = std::vector<Sequence>(batch_size);
-    std::vector<Ending> endings_;
     unsigned differences_ = 0;
 };
 
@@ -119,7 +122,7 @@ void run_job(const Forms& forms, const Plan& plan, unsigned number, unsigned job
         std::uint64_t count = std::min<std::uint64_t>(batch_size, plan.sequences - first);
         if (!job->run(plan.from + first, count)) break;
     }
-    job->count_forms();
+    job->count();
 }
 
 }  // namespace undercroft::differential

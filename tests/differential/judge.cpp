@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "judge.hpp"
 
+#include "engine/direct/sensitive.hpp"
 #include "x86/prefixes.hpp"
 
 #include <algorithm>
 #include <iterator>
+#include <span>
 
 namespace undercroft::differential {
 namespace {
@@ -66,6 +68,21 @@ bool is_surely_undefined(std::span<const std::uint8_t> bytes) {
     return std::find(std::begin(extensions), std::end(extensions), bytes[at]) == std::end(extensions);
 }
 
+bool is_bit_string(const Decoded& i) {
+    switch (i.raw.mnemonic) {
+        case ZYDIS_MNEMONIC_BT:
+        case ZYDIS_MNEMONIC_BTS:
+        case ZYDIS_MNEMONIC_BTR:
+        case ZYDIS_MNEMONIC_BTC: return true;
+        default: return false;
+    }
+}
+
+bool copies_frames(const Decoded& i) {
+    constexpr std::uint64_t levels = 0x1f;
+    return i.raw.mnemonic == ZYDIS_MNEMONIC_ENTER && (i.raw.raw.imm[1].value.u & levels) > 1;
+}
+
 // Under MXCSR.MM some instructions read only the half that they want: what is behind a page border, then, is
 // not for sure.
 bool reads_perhaps(const Decoded& i, const Vcpu& vcpu) {
@@ -95,6 +112,35 @@ void Judge::begin(Sequence& sequence) {
     sequence.ignored_count = 0;
     undefined_ = 0;
     undefined_before_ = 0;
+    copies_frames_ = reads_code_ = writes_code_ = false;
+}
+
+void Judge::follow_directly(const Decoded& i, const Vcpu& vcpu) {
+    if (copies_frames(i)) copies_frames_ = true;
+    for (unsigned n = 0; n < i.raw.operand_count; ++n) {
+        const auto& operand = i.operand[n];
+        if (operand.type != ZYDIS_OPERAND_TYPE_MEMORY || operand.mem.type == ZYDIS_MEMOP_TYPE_AGEN) continue;
+        std::uint64_t first = address_of(i, operand, vcpu);
+        // Neither bit strings' addresses nor gathers' are as simple.
+        bool anywhere = operand.mem.type == ZYDIS_MEMOP_TYPE_VSIB || is_bit_string(i);
+        if (!anywhere && !is_code(first) && !is_code(first + operand.size / 8u)) continue;
+        if ((operand.actions & ZYDIS_OPERAND_ACTION_MASK_READ) != 0) reads_code_ = true;
+        if ((operand.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0) writes_code_ = true;
+    }
+}
+
+bool Judge::deviates_directly() const {
+    if (copies_frames_) return true;
+    if (!reads_code_) return false;
+    if (writes_code_) return true;
+    std::vector<std::uint16_t> starts;
+    std::uint16_t at = 0;
+    for (unsigned n = 0; n < sequence_->instructions; ++n) {
+        starts.push_back(at);
+        at = static_cast<std::uint16_t>(at + sequence_->instruction_length[n]);
+    }
+    auto code = std::as_bytes(std::span{sequence_->code}).first(sequence_->length);
+    return !direct::sensitive_instructions({.code = code, .starts = starts}).empty();
 }
 
 bool Judge::reads_undefined(const Decoded& i) const {
@@ -236,6 +282,7 @@ bool Judge::allows(Guest& guest) {
         reads_ignored(decoded, guest))
         return false;
     follow_flags(decoded);
+    follow_directly(decoded, vcpu);
     return ignore_pointers(decoded, guest);
 }
 

@@ -19,8 +19,11 @@ public:
     bool allows(Guest& guest);
     // Flags that no manual defines at the end.
     std::uint32_t undefined_flags() const { return undefined_ | undefined_before_; }
+    // May it end otherwise when it is executed directly? (docs/direct.md, known deviations)
+    bool deviates_directly() const;
 
 private:
+    void follow_directly(const Decoded& instruction, const Vcpu& vcpu);
     bool reads_undefined(const Decoded& instruction) const;
     void follow_flags(const Decoded& instruction);
     bool reads_ignored(const Decoded& instruction, Guest& guest) const;
@@ -32,6 +35,9 @@ private:
     const Forms& forms_;
     std::uint64_t* counts_;  // of executions, by form
     Sequence* sequence_ = nullptr;
+    bool copies_frames_ = false;  // ENTER: not restartable, as it may copy what it has stored
+    bool reads_code_ = false;
+    bool writes_code_ = false;
     std::uint32_t undefined_ = 0;
     std::uint32_t undefined_before_ = 0;  // the last instruction, which may have faulted
 };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Random instruction sequences on the bare processor, by steps and translated: all must end alike.
-// docs/differential.md says how it works and how to read what it prints.
+// Random instruction sequences on the bare processor, by steps, translated and executed directly: all must
+// end alike. docs/differential.md says how it works and how to read what it prints.
 #include "case_file.hpp"
 #include "coverage.hpp"
 #include "job.hpp"
@@ -27,6 +27,7 @@ constexpr const char* help = R"(usage: differential [options]
   --sequences N   how many (default 100000); --forever: until stopped
   --seed S        of the sequences (default: the time); the same seed makes the same sequences
   --from I        begin with the sequence of this number
+  --direct-every N  execute each Nth of them directly as well (default 1: all; 0: none)
   --jobs J        processes, each with a child that runs the bare processor (default 1)
   --differences N a job ends after so many (default 12)
   --keep DIR      write the case of each difference there (default: the working directory)
@@ -74,6 +75,8 @@ Options parse(int argc, char** argv) {
             options.plan.seed = number();
         } else if (name == "--from") {
             options.plan.from = number();
+        } else if (name == "--direct-every") {
+            options.plan.direct_every = number();
         } else if (name == "--jobs") {
             options.jobs = static_cast<unsigned>(number());
         } else if (name == "--differences") {
@@ -137,6 +140,18 @@ unsigned run_jobs(const Forms& forms, const Options& options, Progress& progress
     return bad;
 }
 
+// Most go in and come out more than once.
+bool were_direct(const Progress& progress) {
+    std::uint64_t wanted = progress.direct.load();
+    std::uint64_t stays = progress.direct_stays.load();
+    if (wanted != 0)
+        std::printf("%llu of them executed directly, in %llu stays\n",
+                    static_cast<unsigned long long>(wanted), static_cast<unsigned long long>(stays));
+    if (stays >= wanted / 2) return true;
+    std::printf("the host does not execute directly what should be\n");
+    return false;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -157,6 +172,7 @@ int main(int argc, char** argv) {
                 static_cast<unsigned long long>(progress.different.load()),
                 static_cast<unsigned long long>(executed(forms, progress)),
                 static_cast<long long>(std::time(nullptr) - start));
+    bool direct = were_direct(progress);
     unsigned holes = options.coverage ? print_coverage(forms, progress) : 0;
-    return bad == 0 && progress.different.load() == 0 && holes == 0 ? 0 : 1;
+    return bad == 0 && progress.different.load() == 0 && direct && holes == 0 ? 0 : 1;
 }

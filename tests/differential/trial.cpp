@@ -10,12 +10,17 @@
 namespace undercroft::differential {
 
 bool Outcome::agrees() const {
-    return equal(bare, step, undefined_flags) && equal(bare, translated, undefined_flags);
+    return equal(bare, step, undefined_flags) && equal(bare, translated, undefined_flags) &&
+           (!direct || equal(bare, *direct, undefined_flags));
 }
 
-bool Runners::run_by_steps(Sequence& sequence, Ending& result) {
+bool Runners::run_by_steps(Sequence& sequence, Outcome& outcome) {
     judge.begin(sequence);
-    return step.run(sequence, result, [this](Guest& guest) { return judge.allows(guest); });
+    auto watch = [this](Guest& guest) { return judge.allows(guest); };
+    outcome.comparable = step.run(sequence, outcome.step, watch);
+    outcome.undefined_flags = judge.undefined_flags();
+    outcome.directly = !judge.deviates_directly();
+    return outcome.comparable;
 }
 
 bool Runners::met_the_runner(const Ending& by_steps) const {
@@ -24,12 +29,11 @@ bool Runners::met_the_runner(const Ending& by_steps) const {
 
 Outcome Runners::run(Sequence& sequence) {
     Outcome outcome;
-    outcome.comparable = run_by_steps(sequence, outcome.step);
-    if (!outcome.comparable) return outcome;
-    outcome.undefined_flags = judge.undefined_flags();
+    if (!run_by_steps(sequence, outcome)) return outcome;
     bare.batch().sequence[0] = sequence;
     bare.start(1);
     translate.run(sequence, outcome.translated);
+    if (outcome.directly) direct.run(sequence, outcome.direct.emplace());
     bare.finish();
     outcome.bare = bare.batch().result[0];
     if (!outcome.agrees() && met_the_runner(outcome.step)) outcome.comparable = false;
@@ -55,7 +59,7 @@ void describe_memory(std::ostringstream& text, const Image& bare, const Guest& g
 }
 
 void describe_one(std::ostringstream& text, const Outcome& outcome, const Ending& result,
-                  const char* engine) {
+                  const Image& bare_memory, const Guest& guest, const char* engine) {
     auto lines = differences(outcome.bare, result, outcome.undefined_flags);
     if (lines.empty()) {
         text << "# " << engine << ": agrees\n";
@@ -63,6 +67,7 @@ void describe_one(std::ostringstream& text, const Outcome& outcome, const Ending
     }
     text << "# " << engine << ":\n";
     for (const std::string& line : lines) text << "#   " << line << " " << engine << "\n";
+    describe_memory(text, bare_memory, guest, engine);
 }
 
 }  // namespace
@@ -73,12 +78,11 @@ std::string describe(Runners& runners, Sequence& sequence) {
     if (!outcome.comparable) return "# not comparable alone\n" + write_case(sequence);
     text << "# bare: vector " << outcome.bare.vector << " at rip 0x" << std::hex << outcome.bare.state.rip
          << std::dec << "\n";
-    describe_one(text, outcome, outcome.step, "by steps");
-    if (!equal(outcome.bare, outcome.step, outcome.undefined_flags))
-        describe_memory(text, runners.bare.batch().memory, runners.step.guest, "by steps");
-    describe_one(text, outcome, outcome.translated, "translated");
-    if (!equal(outcome.bare, outcome.translated, outcome.undefined_flags))
-        describe_memory(text, runners.bare.batch().memory, runners.translate.guest, "translated");
+    const Image& memory = runners.bare.batch().memory;
+    describe_one(text, outcome, outcome.step, memory, runners.step.guest, "by steps");
+    describe_one(text, outcome, outcome.translated, memory, runners.translate.guest, "translated");
+    if (outcome.direct)
+        describe_one(text, outcome, *outcome.direct, memory, runners.direct.guest, "directly");
     return text.str() + write_case(sequence);
 }
 

@@ -119,6 +119,7 @@ void extended_control() {
         return in;
     };
     if (!(cpuid(1).ecx >> 26 & 1)) return skip("XSAVE");
+    write_cr4(read_cr4() & ~CR4::OSXSAVE);
     check_equal("xgetbv without OSXSAVE", run(get_xcr).vector, ud);
     check_equal("CPUID hides OSXSAVE", cpuid(1).ecx >> 27 & 1, 0);
     write_cr4(read_cr4() | CR4::OSXSAVE);
@@ -174,7 +175,7 @@ void flags() {
     check_equal("popf in the kernel sets all", pop(all, 0, Ring::Kernel), all | RFLAGS::Fixed);
     check_equal("popf in the kernel clears all", pop(0, all, Ring::Kernel), RFLAGS::Fixed);
     constexpr u64 kernel_only = RFLAGS::IF | RFLAGS::IOPL;
-    check_equal("popf in user mode keeps IF and IOPL", pop(all, 0, Ring::User),
+    check_equal("popf in user mode keeps IF and IOPL", pop(all, RFLAGS::CF, Ring::User),
                 (all & ~kernel_only) | RFLAGS::Fixed);
     check_equal("popf in user mode keeps IF set", pop(0, RFLAGS::IF, Ring::User), RFLAGS::IF | RFLAGS::Fixed);
     check_equal("popf with IOPL 3 changes IF", pop(RFLAGS::IF, RFLAGS::IOPL, Ring::User),

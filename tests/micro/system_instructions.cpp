@@ -107,6 +107,7 @@ void interrupt_returns() {
     const u64 sensitive = RFLAGS::IF | RFLAGS::IOPL;
     in = iret_to(end + user_alias, 0x33, RFLAGS::Fixed | sensitive | RFLAGS::ID | RFLAGS::OF, stack, 0x2b);
     in.rsp += user_alias;
+    in.rflags |= RFLAGS::CF;
     out = run(interrupt_return, in, Ring::User);
     check_equal("iret in user mode keeps IF and IOPL", out.registers.rflags,
                 RFLAGS::Fixed | RFLAGS::ID | RFLAGS::OF);
@@ -134,6 +135,7 @@ void bases() {
     check_equal("gs base in user mode", run(load_gs, {}, Ring::User).registers.rax, 0x1111);
     refused("gs base not canonical", write_msr, msr(Msr::IA32_GS_BASE, 1ull << 47));
     if (!(cpuid(7).ebx & 1)) return skip("FSGSBASE");
+    write_cr4(read_cr4() & ~CR4::FSGSBASE);
     check_equal("wrfsbase without FSGSBASE", run(write_fs_base).vector, static_cast<u64>(Vector::UD));
     write_cr4(read_cr4() | CR4::FSGSBASE);
     Registers in;

@@ -135,7 +135,10 @@ void TranslateEngine::begin(Vcpu& vcpu) {
     translator_->check_assumptions(vcpu);
 }
 
-void TranslateEngine::end() { set_running_translator(nullptr); }
+void TranslateEngine::end() {
+    set_running_translator(nullptr);
+    if (direct_) direct_->end_turn();
+}
 
 void TranslateEngine::advance(Vcpu& vcpu) {
     if (step_next_ || !translator_->translatable(vcpu)) {
@@ -157,9 +160,17 @@ void TranslateEngine::advance(Vcpu& vcpu) {
 Exit TranslateEngine::run(Vcpu& vcpu) {
     begin(vcpu);
     for (;;) {
+        if (direct_) direct_->before_attention(vcpu);
         if (auto exit = exit_for(attend(vcpu))) {
             end();
             return *exit;
+        }
+        direct::Next next = direct_ ? direct_->execute(vcpu) : direct::Next::Translate;
+        if (next == direct::Next::Attention) continue;
+        if (next == direct::Next::Lost) {
+            lost_ = true;
+            end();
+            return Exit::Lost;
         }
         advance(vcpu);
         if (waits_) {
@@ -169,9 +180,16 @@ Exit TranslateEngine::run(Vcpu& vcpu) {
     }
 }
 
+std::string TranslateEngine::failure() const {
+    if (!lost_) return {};
+    return "direct execution: the guest process was killed, by the host for want of memory or by somebody on "
+           "it: the "
+           "guest's state is lost";
+}
+
 std::vector<std::pair<std::string, std::uint64_t>> TranslateEngine::statistics() const {
     const CacheStatistics& cache = translator_->statistics();
-    return {
+    std::vector<std::pair<std::string, std::uint64_t>> all{
         {"guest instructions translated", translator_->guest_instructions()},
         {"guest code bytes translated", cache.guest_bytes},
         {"blocks translated", cache.blocks},
@@ -189,6 +207,9 @@ std::vector<std::pair<std::string, std::uint64_t>> TranslateEngine::statistics()
         {"left while spinning", spins_},
         {"left while pausing", pauses_},
     };
+    if (direct_)
+        for (auto& figure : direct_->statistics()) all.push_back(std::move(figure));
+    return all;
 }
 
 Result<std::unique_ptr<TranslateEngine>> TranslateEngine::create(Vcpu& vcpu,
@@ -202,7 +223,12 @@ Result<std::unique_ptr<TranslateEngine>> TranslateEngine::create(Vcpu& vcpu,
     auto translator = Translator::create(vcpu, options);
     if (!translator) return std::move(translator.error());
     install_signal_handlers();
-    return std::unique_ptr<TranslateEngine>{new TranslateEngine{std::move(*translator), options.counted}};
+    std::unique_ptr<TranslateEngine> engine{new TranslateEngine{std::move(*translator), options.counted}};
+    if (options.direct != DirectUse::Never && !options.counted && vcpu.mmu->memory().pool().file() >= 0) {
+        bool always = options.direct == DirectUse::Always;
+        engine->direct_ = std::make_unique<direct::DirectExecution>(vcpu, *engine->translator_, always);
+    }
+    return engine;
 }
 
 Result<std::unique_ptr<Engine>> make_translate_engine(Vcpu& vcpu, const translate::Options& options) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "base/result.hpp"
+#include "engine/direct/direct_execution.hpp"
 #include "engine/engine.hpp"
 #include "engine/step/step.hpp"
 #include "engine/translate/runtime/translator.hpp"
@@ -19,9 +20,13 @@ public:
     static Result<std::unique_ptr<TranslateEngine>> create(Vcpu& vcpu, const translate::Options& options);
 
     Exit run(Vcpu& vcpu) override;
+    std::string failure() const override;
     std::vector<std::pair<std::string, std::uint64_t>> statistics() const override;
     std::vector<std::pair<std::string, std::uint64_t>> ticks() const override {
-        return {{"translating", translating_ticks_}, {"single steps", stepping_ticks_}};
+        std::vector<std::pair<std::string, std::uint64_t>> all{{"translating", translating_ticks_},
+                                                               {"single steps", stepping_ticks_}};
+        if (direct_) all.emplace_back("direct execution", direct_->ticks());
+        return all;
     }
 
     // For lockstep, which has a run loop of its own; with Options::counted. Between begin() and end(), on one
@@ -47,10 +52,12 @@ private:
     translate::Block* translate_trace(Vcpu& vcpu, translate::BlockExit& exit, translate::Block* plain);
 
     std::unique_ptr<translate::Translator> translator_;
+    std::unique_ptr<direct::DirectExecution> direct_;  // null: there is none
     StepExecutor stepper_;
     bool steps_apart_;           // a step is an advance of its own
     bool step_next_ = false;     // the next one is
     std::optional<Exit> waits_;  // what run() is to return
+    bool lost_ = false;          // after Exit::Lost
     std::uint64_t entries_ = 0;
     std::uint64_t attentions_ = 0;
     std::uint64_t steps_ = 0;

@@ -1,6 +1,7 @@
 # The translator's sources. What helpers of generated code call runs while the guest's vector state is in the
 # host's registers: general registers only.
 set(TRANSLATE_GENERAL_REGISTERS_ONLY
+  direct/withdrawn.cpp
   lockstep/leader_observer.cpp
   translate/cache/block_lookup.cpp
   translate/runtime/callbacks.cpp

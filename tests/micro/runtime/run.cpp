@@ -96,6 +96,8 @@ void set_up_processor() {
     wrmsr(Msr::IA32_LSTAR, reinterpret_cast<u64>(&syscall_entry));
     wrmsr(Msr::IA32_FMASK, RFLAGS::IF | RFLAGS::DF | RFLAGS::TF | RFLAGS::AC | RFLAGS::NT);
     asm volatile("fninit" ::: "memory");
+    enable_avx();
+    if ((cpuid(7).ebx & 1) != 0) write_cr4(read_cr4() | CR4::FSGSBASE);
 }
 
 Outcome run(const void* code, Registers registers, Ring ring) {
@@ -108,6 +110,8 @@ Outcome run(const void* code, Registers registers, Ring ring) {
                                         : Selector::UserCode32;
     // Data segments of DPL 0 would be lost on the way to CPL 3; 32-bit code needs real ones.
     asm volatile("mov %0, %%ds; mov %0, %%es" ::"r"(kernel ? 0 : u64{Selector::UserData}));
+    // As programs run, so that they may be executed directly; unless somebody has set flags.
+    if (ring == Ring::User && registers.rflags == RFLAGS::Fixed) registers.rflags |= RFLAGS::IF;
     armed = true;
     enter_fragment(&registers, cs, kernel ? Selector::KernelData : Selector::UserData);
     return last_outcome;

@@ -86,6 +86,12 @@ public:
 
     CacheStatistics statistics;
 
+    // Where in the page blocks begin.
+    void add_starts(std::uint64_t pfn, std::vector<std::uint16_t>& offsets) const {
+        for (const Block* block = blocks_by_pfn_[pfn]; block != nullptr; block = block->next_in_page)
+            if (block->whole == nullptr) offsets.push_back(block->offset);
+    }
+
 private:
     static HostCode goal(const BlockExit& exit) noexcept;
     void aim(BlockExit& exit) noexcept;

@@ -19,6 +19,17 @@ Onward after_instruction(Vcpu& vcpu, bool completed, const Trap& trap) {
     return go_on(vcpu);
 }
 
+Onward after_return(Vcpu& vcpu, bool completed, const Trap& trap) {
+    EngineFrame& frame = EngineFrame::of(vcpu);
+    bool leaves =
+        frame.direct_space == vcpu.paging.cr3 || frame.direct_space == EngineFrame::every_address_space;
+    if (!completed || vcpu.cpl != 3 || !leaves) [[likely]]
+        return after_instruction(vcpu, completed, trap);
+    ask_for_pending_interrupt(vcpu);
+    frame.returned_to_user = true;
+    return leave(vcpu, Leave::Lookup);
+}
+
 }  // namespace
 
 Onward access_missed(Vcpu& vcpu, Callback& record, std::uint64_t address) noexcept {
@@ -220,7 +231,7 @@ Onward system_return(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept {
     vcpu.rip = site.rip;
     Trap trap;
     bool completed = sysret(vcpu, site.size == 8 ? OperandSize::Qword : OperandSize::Dword, trap);
-    return after_instruction(vcpu, completed, trap);
+    return after_return(vcpu, completed, trap);
 }
 
 Onward interrupt_return(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept {
@@ -228,7 +239,7 @@ Onward interrupt_return(Vcpu& vcpu, Callback& record, std::uint64_t) noexcept {
     vcpu.rip = site.rip;
     Trap trap;
     bool completed = iret(vcpu, OperandSize::Qword, trap);
-    return after_instruction(vcpu, completed, trap);
+    return after_return(vcpu, completed, trap);
 }
 
 }  // namespace undercroft::translate

@@ -67,6 +67,11 @@ struct EngineFrame {
     std::uint32_t branch_record = 0;   // the Site of the last indirect branch, as an offset among the records
     std::uint32_t component_mask = 0;  // of an XSAVE or XRSTOR on its way
     std::uint32_t pauses = 0;          // as Options::pause_limit counts them
+    // User code of this address space (CR3) is executed elsewhere: returns to it leave, and say so.
+    static constexpr std::uint64_t no_address_space = ~0ull;
+    static constexpr std::uint64_t every_address_space = ~1ull;
+    std::uint64_t direct_space = no_address_space;
+    bool returned_to_user = false;
     // The way back of the idle loop that is going round, or null; and the TSC when it is to leave, or zero:
     // it has been left for the run loop since.
     const BlockExit* spin_exit = nullptr;

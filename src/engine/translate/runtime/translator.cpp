@@ -79,11 +79,11 @@ Translator::Translator(Vcpu& vcpu, const Options& options, std::unique_ptr<CodeM
     cache_.set_indirect_miss(thunks_.indirect_miss);
     cache_.attach(frame);
     assumptions_ = assumptions_of(vcpu);
-    vcpu.mmu->set_flush_observer(this);
+    vcpu.mmu->add_flush_observer(*this);
 }
 
 Translator::~Translator() {
-    vcpu_.mmu->set_flush_observer(nullptr);
+    vcpu_.mmu->remove_flush_observer(*this);
     vcpu_.mmu->code_pages().set_listener(nullptr);
 }
 
@@ -109,6 +109,14 @@ std::uint32_t Translator::page_instance(std::uint64_t rip, const Translation& wh
     if (id == no_page_instance) id = cache_.add_page(virtual_page, where.physical.page(), mode);
     remember_exec(EngineFrame::of(vcpu_), mode, rip, id, where.global);
     return id;
+}
+
+void Translator::add_user_pages(std::vector<std::uint64_t>& pages) const {
+    constexpr auto user = static_cast<unsigned>(AccessMode::User);
+    const auto& ids = EngineFrame::of(vcpu_).exec_id[user];
+    non_global_[user].for_each([&](unsigned slot) {
+        if (ids[slot] != no_page_instance) pages.push_back(cache_.page(ids[slot]).virtual_page << 12);
+    });
 }
 
 bool Translator::decode(std::span<const std::byte> bytes, std::uint64_t rip, AccessMode mode,

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "base/result.hpp"
+#include "engine/direct/known_code.hpp"
 #include "engine/translate/analyse/flags.hpp"
 #include "engine/translate/cache/block_cache.hpp"
 #include "engine/translate/cache/code_memory.hpp"
@@ -24,6 +25,10 @@
 namespace undercroft::translate {
 
 inline constexpr unsigned trace_limit = 128;  // instructions
+
+// When user code is executed as it is, in a guest process (docs/direct.md), if the host has one to give and
+// nothing is counted. Always: for tests.
+enum class DirectUse : std::uint8_t { Never, WhenComputing, Always };
 
 struct Options {
     FlagPrecision flags = FlagPrecision::Exact;
@@ -44,12 +49,13 @@ struct Options {
     std::uint64_t spin_again_ticks = 6'000;
     // So many PAUSEs leave with Exit::Pause; zero, or with `counted`: none do.
     std::uint32_t pause_limit = 128;
+    DirectUse direct = DirectUse::WhenComputing;
     // For tests: the instruction at this address, if it is one that runs as it is, does nothing when
     // translated.
     std::optional<std::uint64_t> broken_rip{};
 };
 
-class Translator final : public FlushObserver {
+class Translator final : public FlushObserver, public direct::KnownCode {
 public:
     static Result<std::unique_ptr<Translator>> create(Vcpu& vcpu, const Options& options);
     Translator(const Translator&) = delete;
@@ -96,6 +102,10 @@ public:
     const CacheStatistics& statistics() const { return cache_.statistics; }
     const CodeMemory& memory() const { return *memory_; }
     std::uint64_t guest_instructions() const { return guest_instructions_; }
+    void add_starts(std::uint64_t pfn, std::vector<std::uint16_t>& offsets) const override {
+        cache_.add_starts(pfn, offsets);
+    }
+    void add_user_pages(std::vector<std::uint64_t>& pages) const override;
 
     // The fault point that covers host code at `pc`, or null. async-signal-safe.
     const FaultPoint* fault_point(HostCode pc) const noexcept;
@@ -109,6 +119,7 @@ public:
     void flushed_range(GuestVirtual start, std::uint64_t length) noexcept override;
     void switched_address_space(unsigned from, unsigned to, OldEntries of_to) noexcept override;
     void flushed_address_space(unsigned pcid) noexcept override;
+    void frames_forgotten() noexcept override {}  // it keeps no host addresses
 
 private:
     Translator(Vcpu& vcpu, const Options& options, std::unique_ptr<CodeMemory> memory);
