@@ -3,7 +3,6 @@
 
 #include "cpu/deliver.hpp"
 #include "engine/direct/mapped_pages.hpp"
-#include "engine/direct/sensitive.hpp"
 #include "engine/direct/user_state.hpp"
 #include "engine/translate/runtime/frame.hpp"
 
@@ -15,12 +14,11 @@ namespace undercroft::direct {
 namespace {
 
 constexpr std::uint64_t page_mask = ~(page_size - 1);
-constexpr std::uint64_t longest_instruction = bytes_behind;
+constexpr std::uint64_t longest_instruction = 15;
 // What a stop costs, there and back; and how often user code comes by before it is left alone until the next
 // return from the kernel.
 constexpr std::uint64_t patience = 40'000;
 constexpr unsigned most_pieces = 1000;
-constexpr unsigned pages_ahead = 32;             // mapped with the one that was missing
 constexpr std::uint64_t single_step = 1u << 14;  // BS in DR6
 constexpr std::uint64_t stop_ticks = 18'000;     // of a stay, what a stop costs when the code did nothing
 
@@ -117,8 +115,7 @@ Next DirectExecution::stay(Vcpu& vcpu) {
     end = run(vcpu, *pages, registers);
     vcpu.elsewhere.end();
     if (process.is_lost()) return without_process(Next::Lost);
-    if (!registers) return end;  // nothing has been executed
-    store_state(vcpu, process, *registers);
+    if (registers) store_state(vcpu, process, *registers);  // else nothing has been executed
     if (process.is_lost()) return without_process(Next::Lost);
     std::uint64_t after = now();
     useful_ticks_ += useful_of_stay_;
@@ -128,90 +125,6 @@ Next DirectExecution::stay(Vcpu& vcpu) {
         deliver(vcpu, {.vector = Vector::DB, .kind = TrapKind::Trap, .address = single_step});
     }
     return end;
-}
-
-// What was withdrawn since is taken out of the process.
-bool DirectExecution::bring_up_to_date(Vcpu& vcpu, MappedPages& pages) {
-    bool fresh = pages.owner() != this || pages_ != &pages || withdrawn_.pcid() != vcpu.paging.pcid() ||
-                 withdrawn_.is_all();
-    if (fresh) {
-        pages.begin(this);
-        pages_ = &pages;
-        in_the_way_ = false;
-        unfit_at_.clear();
-        unfit_.clear();
-        code_changes_ = vcpu.mmu->code_pages().changes();
-        withdrawn_.begin(vcpu.paging.pcid());
-        user_pages_seen_ = 0;
-        map_known_code(vcpu, pages);
-    } else {
-        unmap_withdrawn(pages);
-        unmap_changed_code(vcpu, pages);
-    }
-    // What translated code has used meanwhile, as far as that is remembered. (All that the software TLB holds
-    // takes 16 ms.)
-    vcpu.mmu->for_each_new_user_page(user_pages_seen_, [&](std::uint64_t used) {
-        if (used >> 47 == 0 && vcpu.tlb.entry(AccessMode::User, used).read_tag == used)
-            map_what_is_known(vcpu, pages, used, used);
-    });
-    return !in_the_way_ && !withdrawn_.is_all() && (!pages.has_changes() || pages.apply());
-}
-
-void DirectExecution::unmap_changed_code(Vcpu& vcpu, MappedPages& pages) {
-    auto is_of = [](std::uint64_t pfn) {
-        return [pfn](const MappedPage& page) { return page.executable && page.pfn == pfn; };
-    };
-    CodePages& code = vcpu.mmu->code_pages();
-    if (code.changes() == code_changes_) return;
-    unfit_at_.clear();
-    code.for_each_change(
-        code_changes_,
-        [&](std::uint64_t pfn) {
-            unfit_.erase(pfn);
-            pages.unmap_if(is_of(pfn));
-        },
-        [&] {
-            unfit_.clear();
-            pages.unmap_if([](const MappedPage& page) { return page.executable; });
-        });
-}
-
-void DirectExecution::unmap_withdrawn(MappedPages& pages) {
-    withdrawn_.for_each_range([&](std::uint64_t start, std::uint64_t length) { pages.unmap(start, length); });
-    withdrawn_.for_each_page([&](std::uint64_t pfn) {
-        pages.unmap_if([&](const MappedPage& page) { return page.writable && page.pfn == pfn; });
-    });
-    withdrawn_.clear();
-}
-
-// Code that the program has executed translated.
-void DirectExecution::map_known_code(Vcpu& vcpu, MappedPages& pages) {
-    constexpr std::size_t most = 128;
-    std::vector<std::uint64_t> code;
-    known_code_.add_user_pages(code);
-    if (code.size() > most) code.resize(most);
-    for (std::uint64_t page : code)
-        if (GuestProcess::has_room_at(page)) (void)map_code(vcpu, pages, page);
-}
-
-// A page that the software TLB has, or would have without a look into the guest's tables.
-void DirectExecution::map_what_is_known(Vcpu& vcpu, MappedPages& pages, std::uint64_t page,
-                                        std::uint64_t beside) {
-    const TlbEntry& entry = vcpu.tlb.entry(AccessMode::User, page);
-    if (entry.read_tag != page &&
-        !vcpu.mmu->fill_beside(GuestVirtual{page}, GuestVirtual{beside}, AccessMode::User))
-        return;
-    if (!GuestProcess::has_room_at(page)) {
-        in_the_way_ = true;
-        return;
-    }
-    MappedPage as{.pfn = vcpu.tlb.physical(AccessMode::User, page) & ~(1ull << 63),
-                  .offset = vcpu.mmu->memory().pool().offset_of(entry.host_page),
-                  .writable = entry.write_tag == page};
-    const MappedPage* present = pages.find(page);
-    if (present != nullptr && (present->executable || *present == as)) return;
-    pages.map(page, as);
-    ++mapped_;
 }
 
 // `registers`: as the code has left them. The process may not take them again: code can load selectors and
@@ -283,107 +196,6 @@ bool DirectExecution::handle_page_fault(Vcpu& vcpu, MappedPages& pages, const us
     // Both come with other vCPUs.
     if (withdrawn_.is_all() || vcpu.mmu->code_pages().changes() != code_changes_) return false;
     return pages.apply() && pages.process().set_registers(registers);
-}
-
-bool DirectExecution::map(Vcpu& vcpu, MappedPages& pages, std::uint64_t address, Access access) {
-    Translation translation;
-    Trap trap;
-    Mmu& mmu = *vcpu.mmu;
-    if (!mmu.translate(GuestVirtual{address}, access, AccessMode::User, translation, trap)) return false;
-    if (translation.host == nullptr || translation.holds_code) return false;
-    GuestPhysical physical = translation.physical;
-    std::uint64_t page = address & page_mask;
-    GuestMemory& memory = mmu.memory();
-    if (memory.page_to_keep(physical.page()) == nullptr) {
-        // One that everybody shows: it gets a frame of its own, as if it were read a lot.
-        if (memory.writable(physical) == nullptr) return false;
-    }
-    if (access == Access::Execute) return map_code(vcpu, pages, address);
-    if (vcpu.tlb.entry(AccessMode::User, page).read_tag != page &&
-        (!mmu.translate(GuestVirtual{address}, access, AccessMode::User, translation, trap) ||
-         vcpu.tlb.entry(AccessMode::User, page).read_tag != page))
-        return false;
-    if (access == Access::Write && vcpu.tlb.entry(AccessMode::User, page).write_tag != page) return false;
-    for (unsigned n = 0; n < pages_ahead; ++n) map_what_is_known(vcpu, pages, page + n * page_size, page);
-    return pages.find(page) != nullptr;
-}
-
-bool DirectExecution::map_code(Vcpu& vcpu, MappedPages& pages, std::uint64_t address) {
-    std::uint64_t page = address & page_mask;
-    Translation translation;
-    Trap trap;
-    Mmu& mmu = *vcpu.mmu;
-    CodePages& code = mmu.code_pages();
-    if (!mmu.translate(GuestVirtual{page}, Access::Execute, AccessMode::User, translation, trap))
-        return false;
-    std::uint64_t pfn = translation.physical.page();
-    std::byte* host = mmu.memory().page_to_keep(pfn);
-    if (host == nullptr) return false;
-    if (unfit_.contains(pfn)) {
-        unfit_at_.insert(page >> 12);
-        return false;
-    }
-    // Whoever writes to it from now on tells.
-    if (code.claim(pfn)) return false;
-    code.mark(GuestPhysical{pfn << 12}, page_size);
-    code.about_to_read(GuestPhysical{pfn << 12}, page_size);
-    MappedPage as{.pfn = pfn, .offset = mmu.memory().pool().offset_of(host), .executable = true};
-    if (!screen(vcpu, pages, address, host, as)) {
-        unfit_.insert(pfn);
-        unfit_at_.insert(page >> 12);
-        return false;
-    }
-    if (withdrawn_.is_all()) return false;
-    unmap_withdrawn(pages);  // it may have been mapped for writing
-    pages.map(page, as);
-    ++mapped_;
-    return true;
-}
-
-// Breakpoints watch instructions that must not be executed there. If there are too many of them, those that
-// are certain are replaced, in a copy, by one that faults. False: there still are.
-bool DirectExecution::screen(Vcpu& vcpu, MappedPages& pages, std::uint64_t address, const std::byte* host,
-                             MappedPage& as) {
-    constexpr std::byte hlt{0xf4};
-    FramePool& pool = vcpu.mmu->memory().pool();
-    auto bytes_of = [&](const MappedPage* at) -> std::span<const std::byte> {
-        if (at == nullptr || !at->executable || at->patched) return {};
-        return {pool.host(MachineFrame{at->offset >> 12}), page_size};
-    };
-    std::uint64_t page = address & page_mask;
-    std::span<const std::byte> code{host, page_size};
-    std::span<const std::byte> last = bytes_of(pages.find(page - page_size));
-    std::span<const std::byte> next = bytes_of(pages.find(page + page_size));
-    std::vector<std::uint16_t> starts;
-    known_code_.add_starts(as.pfn, starts);
-    if (address != page) starts.push_back(static_cast<std::uint16_t>(address - page));
-    std::sort(starts.begin(), starts.end());
-    SensitiveInstructions found =
-        sensitive_instructions({.before = last.empty() ? last : last.last(bytes_before),
-                                .code = code,
-                                .behind = next.empty() ? next : next.first(bytes_behind),
-                                .starts = starts});
-    if (!last.empty()) {
-        // One that begins at the end of the page before.
-        SensitiveInstructions across = sensitive_instructions(
-            {.before = last.subspan(page_size - bytes_before - bytes_behind, bytes_before),
-             .code = last.last(bytes_behind),
-             .behind = code.first(bytes_behind)});
-        if (!across.empty()) return false;
-    }
-    if (found.empty()) return true;
-    std::vector<std::uint16_t> all = found.certain;
-    all.insert(all.end(), found.suspected.begin(), found.suspected.end());
-    if (pages.watch(page, all)) return true;
-    if (found.certain.empty() || !pages.watch(page, found.suspected)) return false;
-    auto slot = pages.take_patched_page();
-    if (!slot) return false;
-    std::byte* copy = pages.process().patched_page(*slot);
-    std::memcpy(copy, host, page_size);
-    for (std::uint16_t offset : found.certain) copy[offset] = hlt;
-    as.patched = true;
-    as.offset = *slot * page_size;
-    return true;
 }
 
 std::vector<std::pair<std::string, std::uint64_t>> DirectExecution::statistics() const {

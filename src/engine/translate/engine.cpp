@@ -182,9 +182,8 @@ Exit TranslateEngine::run(Vcpu& vcpu) {
 
 std::string TranslateEngine::failure() const {
     if (!lost_) return {};
-    return "direct execution: the guest process was killed, by the host for want of memory or by somebody on "
-           "it: the "
-           "guest's state is lost";
+    return "direct execution: the guest process was killed, by the host for want of memory or by somebody "
+           "on it: the guest's state is lost";
 }
 
 std::vector<std::pair<std::string, std::uint64_t>> TranslateEngine::statistics() const {
