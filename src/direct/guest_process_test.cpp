@@ -208,10 +208,10 @@ TEST_F(GuestProcessTest, MakesNoCallForCodeThatJumpsIntoItsProgram) {
     ASSERT_TRUE(process_->map({.start = list_at, .length = page, .offset = 7 * page}));
     ASSERT_TRUE(process_->apply());
     unsigned calls = 0;
-    for (std::uint64_t number : {SYS_mmap, SYS_exit_group, SYS_ptrace, SYS_kill, SYS_execve}) {
+    for (int number : {SYS_mmap, SYS_exit_group, SYS_ptrace, SYS_kill, SYS_execve}) {
         for (std::uint64_t offset = 0; offset < DIRECT_PROGRAM_SIZE; ++offset) {
             user_regs_struct registers = at_start(DIRECT_PROGRAM_ADDRESS + offset);
-            registers.rax = number;
+            registers.rax = static_cast<std::uint64_t>(number);
             registers.rdi = wanted;
             registers.rsi = page;
             registers.rdx = PROT_READ;

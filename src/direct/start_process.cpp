@@ -124,6 +124,13 @@ Result<void> GuestProcess::start() {
     constexpr unsigned extended_state = 0x202;  // NT_X86_XSTATE
     if (::ptrace(PTRACE_GETREGSET, pid_, extended_state, &all) != 0) return host_error();
     vectors_.resize(all.iov_len);
+    // Some hosts that are emulated themselves do not know PTRACE_SYSEMU.
+    user_regs_struct at_a_call = registers_;
+    at_a_call.rip = work_;
+    at_a_call.rbx = DIRECT_LIST_ADDRESS;
+    at_a_call.rbp = 1;
+    if (!set_registers(at_a_call) || run().event != Event::SystemCall)
+        return Error{"the host does not stop it at system calls"};
     return {};
 }
 

@@ -67,7 +67,7 @@ TEST_F(MappedPagesTest, NothingIsMappedBeforeApply) {
 }
 
 TEST_F(MappedPagesTest, NeighboursAreOneMapping) {
-    for (std::uint64_t n : {3, 0, 2, 1}) map(n, 10 + n);
+    for (std::uint64_t n : {3u, 0u, 2u, 1u}) map(n, 10 + n);
     map(4, 20);        // elsewhere in the file
     map(5, 21, true);  // beside it, with other rights
     map(7, 23, true);  // not beside it
