@@ -195,7 +195,10 @@ bool DirectExecution::handle_page_fault(Vcpu& vcpu, MappedPages& pages, const us
     if (!mapped || !pages.has_changes()) return false;
     // Both come with other vCPUs.
     if (withdrawn_.is_all() || vcpu.mmu->code_pages().changes() != code_changes_) return false;
-    return pages.apply() && pages.process().set_registers(registers);
+    // With RF, as the fault has left it, a breakpoint would not stop at the first instruction.
+    user_regs_struct onward = registers;
+    onward.eflags &= ~RFLAGS::RF;
+    return pages.apply() && pages.process().set_registers(onward);
 }
 
 std::vector<std::pair<std::string, std::uint64_t>> DirectExecution::statistics() const {

@@ -119,6 +119,30 @@ void add(std::vector<std::uint16_t>& offsets, const CodeView& view, std::size_t 
     if (std::find(offsets.begin(), offsets.end(), offset) == offsets.end()) offsets.push_back(offset);
 }
 
+bool is_prefix(std::byte value) {
+    switch (auto byte = static_cast<std::uint8_t>(value)) {
+        case 0x26:
+        case 0x2e:
+        case 0x36:
+        case 0x3e:
+        case 0x64:
+        case 0x65:
+        case 0x66:
+        case 0x67:
+        case 0xf0:
+        case 0xf2:
+        case 0xf3: return true;
+        default: return byte >> 4 == 4;  // REX
+    }
+}
+
+// One that has its opcode there: a breakpoint is met by the first byte of an instruction, and that is any of
+// what may be its prefixes, or the end of another one.
+void suspect(const CodeView& view, std::size_t opcode, SensitiveInstructions& found) {
+    add(found.suspected, view, opcode);
+    for (std::size_t at = opcode; at > 0 && is_prefix(view[at - 1]); --at) add(found.suspected, view, at - 1);
+}
+
 // As most say who begin before the hit.
 void vote(const ZydisDecoder& decoder, const CodeView& view, std::size_t hit, SensitiveInstructions& found) {
     constexpr std::size_t voters = 16;
@@ -126,18 +150,17 @@ void vote(const ZydisDecoder& decoder, const CodeView& view, std::size_t hit, Se
     constexpr std::size_t odd = 7;  // so that the first few lie far apart
     constexpr std::size_t few = 3;  // of whom it is enough that none says so
     std::size_t begin = hit < bytes_before ? 0 : hit - bytes_before;
-    std::vector<std::size_t> said;
+    std::size_t said = 0;
     std::size_t count = 0;
     for (std::size_t n = 0; n < voters; ++n) {
         std::size_t from = begin + n * odd % voters * apart;
         if (from > hit) continue;
         ++count;
         Covering covering = decode_from(decoder, view, from, hit);
-        if (covering.sensitive) said.push_back(covering.start);
-        if (count == few && said.empty()) break;
+        if (covering.sensitive) ++said;
+        if (count == few && said == 0) break;
     }
-    if (2 * said.size() < count) return;
-    for (std::size_t start : said) add(found.suspected, view, start);
+    if (2 * said >= count) suspect(view, hit, found);
 }
 
 void judge(const ZydisDecoder& decoder, const CodeView& view, std::size_t hit, SensitiveInstructions& found) {

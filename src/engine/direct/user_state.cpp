@@ -64,7 +64,7 @@ bool load_registers(const Vcpu& vcpu, GuestProcess& process) {
     to.r14 = vcpu.gpr[14];
     to.r15 = vcpu.gpr[15];
     to.rip = vcpu.rip;
-    to.eflags = vcpu.rflags();
+    to.eflags = vcpu.rflags() & ~RFLAGS::RF;  // or a breakpoint at the first instruction has no effect
     to.cs = user_code;
     to.ss = user_data;
     to.ds = vcpu.seg(SegmentName::DS).selector;
