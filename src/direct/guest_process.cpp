@@ -4,7 +4,6 @@
 #include "base/check.hpp"
 #include "direct/program.h"
 
-#include <sched.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
@@ -18,11 +17,6 @@
 #include <cstring>
 
 namespace undercroft {
-namespace {
-
-constexpr unsigned extended_state = 0x202;  // NT_X86_XSTATE
-
-}  // namespace
 
 bool GuestProcess::is_reserved(std::uint64_t address) noexcept {
     return address - DIRECT_PROGRAM_ADDRESS < DIRECT_END_ADDRESS - DIRECT_PROGRAM_ADDRESS;
@@ -87,10 +81,8 @@ bool GuestProcess::do_calls() {
 // Until the INT3 before that address. Nothing else of the registers is the code's: it may have made them such
 // that the host does not take them.
 void GuestProcess::run_program(user_regs_struct registers, std::uint64_t until) {
-    constexpr unsigned user_code = 0x33;  // Linux' __USER_CS, __USER_DS
-    constexpr unsigned user_data = 0x2b;
-    registers.cs = user_code;
-    registers.ss = user_data;
+    registers.cs = DIRECT_USER_CODE;
+    registers.ss = DIRECT_USER_DATA;
     registers.orig_rax = ~0ull;
     registers.eflags = 0x202;
     if (!trace(PTRACE_SETREGS, 0, &registers)) {

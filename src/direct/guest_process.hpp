@@ -121,6 +121,8 @@ private:
     [[nodiscard]] int wait_for_stop();  // the signal, or zero
     void leave_vsyscall(std::uint64_t address);
 
+    static constexpr unsigned extended_state = 0x202;  // NT_X86_XSTATE
+
     pid_t pid_;
     MemoryFile list_;
     MemoryFile patches_;

@@ -15,6 +15,10 @@
 // Of user addresses: where Linux' ends without 5-level paging.
 #define DIRECT_USER_END 0x7ffffffff000
 
+// Linux' selectors of user code: __USER_CS, __USER_DS.
+#define DIRECT_USER_CODE 0x33
+#define DIRECT_USER_DATA 0x2b
+
 // Open files of the process.
 #define DIRECT_FRAMES_FILE 3
 #define DIRECT_LIST_FILE 4

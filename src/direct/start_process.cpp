@@ -121,7 +121,6 @@ Result<void> GuestProcess::start() {
     struct iovec all {
         vectors_.data(), vectors_.size()
     };
-    constexpr unsigned extended_state = 0x202;  // NT_X86_XSTATE
     if (::ptrace(PTRACE_GETREGSET, pid_, extended_state, &all) != 0) return host_error();
     vectors_.resize(all.iov_len);
     // Some hosts that are emulated themselves do not know PTRACE_SYSEMU.

@@ -4,6 +4,7 @@
 #include "cpu/deliver.hpp"
 #include "engine/direct/mapped_pages.hpp"
 #include "engine/direct/user_state.hpp"
+#include "engine/step/debug.hpp"
 #include "engine/translate/runtime/frame.hpp"
 
 #include <algorithm>
@@ -19,8 +20,7 @@ constexpr std::uint64_t longest_instruction = 15;
 // return from the kernel.
 constexpr std::uint64_t patience = 40'000;
 constexpr unsigned most_pieces = 1000;
-constexpr std::uint64_t single_step = 1u << 14;  // BS in DR6
-constexpr std::uint64_t stop_ticks = 18'000;     // of a stay, what a stop costs when the code did nothing
+constexpr std::uint64_t stop_ticks = 18'000;  // of a stay, what a stop costs when the code did nothing
 
 std::uint64_t now() { return __builtin_ia32_rdtsc(); }
 
@@ -33,7 +33,7 @@ DirectExecution::DirectExecution(Vcpu& vcpu, const KnownCode& known_code, bool a
 
 void DirectExecution::show_gear(Vcpu& vcpu) noexcept {
     translate::EngineFrame::of(vcpu).direct_space =
-        gear_.is_high(space_of(vcpu)) ? vcpu.paging.cr3 : translate::EngineFrame::no_address_space;
+        gear_.is_high(vcpu.paging.cr3) ? vcpu.paging.cr3 : translate::EngineFrame::no_address_space;
 }
 
 std::uint64_t DirectExecution::entries_into_kernel(const Vcpu& vcpu) noexcept {
@@ -48,8 +48,8 @@ void DirectExecution::before_attention(Vcpu& vcpu) noexcept {
                                  vcpu.attention.load(std::memory_order_relaxed) != 0;
     if (!interrupts_translated || always_) return;
     // Of programs that follow each other with the same page table, each has its TLS elsewhere.
-    std::uint64_t program = space_of(vcpu) ^ vcpu.seg(SegmentName::FS).base << 16;
-    gear_.looked(space_of(vcpu), program, now(), entries_into_kernel(vcpu));
+    std::uint64_t program = vcpu.paging.cr3 ^ vcpu.seg(SegmentName::FS).base << 16;
+    gear_.looked(vcpu.paging.cr3, program, now(), entries_into_kernel(vcpu));
     show_gear(vcpu);
 }
 
@@ -59,6 +59,7 @@ void DirectExecution::before_attention(Vcpu& vcpu) noexcept {
 Next DirectExecution::execute(Vcpu& vcpu) {
     if (vcpu.cpl != 3) return Next::Translate;
     translate::EngineFrame& frame = translate::EngineFrame::of(vcpu);
+    if (!always_ && !comes_by_ && !frame.returned_to_user) return Next::Translate;
     std::uint64_t time = now();
     if (frame.returned_to_user) {
         frame.returned_to_user = false;
@@ -67,8 +68,7 @@ Next DirectExecution::execute(Vcpu& vcpu) {
         comes_by_ = true;
     }
     if (!always_) {
-        if (!comes_by_) return Next::Translate;
-        comes_by_ = gear_.is_high(space_of(vcpu)) && ++pieces_ < most_pieces;
+        comes_by_ = gear_.is_high(vcpu.paging.cr3) && ++pieces_ < most_pieces;
         if (!comes_by_) return Next::Translate;
     }
     if ((always_ || time >= from_) && !unfit_at_.contains(vcpu.rip >> 12)) {
@@ -122,7 +122,7 @@ Next DirectExecution::stay(Vcpu& vcpu) {
     gear_.stayed(after, after - begin, useful_of_stay_);
     if (single_stepped_) {
         single_stepped_ = false;
-        deliver(vcpu, {.vector = Vector::DB, .kind = TrapKind::Trap, .address = single_step});
+        deliver(vcpu, {.vector = Vector::DB, .kind = TrapKind::Trap, .address = Breakpoint::BS});
     }
     return end;
 }

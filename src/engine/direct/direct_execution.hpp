@@ -50,7 +50,6 @@ public:
     std::uint64_t ticks() const { return useful_ticks_; }
 
 private:
-    static std::uint64_t space_of(const Vcpu& vcpu) noexcept { return vcpu.paging.cr3 & ~(1ull << 63); }
     static std::uint64_t entries_into_kernel(const Vcpu& vcpu) noexcept;
     void show_gear(Vcpu& vcpu) noexcept;
     Next stay(Vcpu& vcpu);
@@ -82,9 +81,8 @@ private:
     bool in_the_way_ = false;       // the program has pages where none can be mapped there
     std::uint64_t code_changes_ = 0;
     std::uint64_t user_pages_seen_ = 0;
-    // Pages of code that cannot be executed here: PFNs with too much to
-    // watch, and the numbers
-    // of virtual pages of the address space that is mapped.
+    // Pages of code that cannot be executed here: PFNs with too much to watch, and the numbers of virtual
+    // pages of the address space that is mapped.
     std::unordered_set<std::uint64_t> unfit_;
     std::unordered_set<std::uint64_t> unfit_at_;
     std::uint64_t stays_ = 0;

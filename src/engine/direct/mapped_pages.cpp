@@ -2,13 +2,12 @@
 #include "engine/direct/mapped_pages.hpp"
 
 #include "base/log.hpp"
+#include "x86/paging.hpp"
 
 #include <algorithm>
 
 namespace undercroft::direct {
 namespace {
-
-constexpr std::uint64_t page_size = 4096;
 
 struct OfThread {
     int file = -1;
@@ -64,6 +63,12 @@ void MappedPages::forget_watched() {
     if (std::erase_if(watched_, is_gone) != 0) watches_others_ = true;
 }
 
+bool MappedPages::Change::goes_on_from(const Change& last) const {
+    if (page != last.page + page_size || unmaps != last.unmaps) return false;
+    return unmaps || (as.offset == last.as.offset + page_size && as.patched == last.as.patched &&
+                      as.writable == last.as.writable && as.executable == last.as.executable);
+}
+
 void MappedPages::map(std::uint64_t page, const MappedPage& as) {
     pages_[page] = as;
     changes_.push_back({page, as, false});
@@ -71,11 +76,7 @@ void MappedPages::map(std::uint64_t page, const MappedPage& as) {
 
 void MappedPages::unmap(std::uint64_t start, std::uint64_t length) {
     if (length / page_size > pages_.size()) {
-        for (auto it = pages_.begin(); it != pages_.end();) {
-            bool within = it->first - start < length;
-            if (within) changes_.push_back({it->first, {}, true});
-            it = within ? pages_.erase(it) : std::next(it);
-        }
+        unmap_if([=](std::uint64_t page, const MappedPage&) { return page - start < length; });
         return;
     }
     for (std::uint64_t page = start; page != start + length; page += page_size)
@@ -91,38 +92,26 @@ bool MappedPages::apply() {
     }
     std::stable_sort(changes_.begin(), changes_.end(),
                      [](const Change& a, const Change& b) { return a.page < b.page; });
-    bool done = true;
     process_has_pages_ = process_has_pages_ || !changes_.empty();
-    for (std::size_t n = 0; done && n < changes_.size();) {
-        const Change* last = nullptr;
-        std::size_t count = 0;
-        const Change* first = nullptr;
-        std::size_t next = n;
-        while (next < changes_.size()) {
-            std::size_t end = next + 1;
-            while (end < changes_.size() && changes_[end].page == changes_[next].page) ++end;
-            const Change& change = changes_[end - 1];
-            bool goes_on =
-                last == nullptr || (change.page == last->page + page_size && change.unmaps == last->unmaps &&
-                                    (change.unmaps || (change.as.offset == last->as.offset + page_size &&
-                                                       change.as.writable == last->as.writable &&
-                                                       change.as.patched == last->as.patched &&
-                                                       change.as.executable == last->as.executable)));
-            if (!goes_on) break;
-            if (first == nullptr) first = &change;
-            last = &change;
-            ++count;
-            next = end;
-        }
-        std::uint64_t length = count * page_size;
-        done = first->unmaps ? process_->unmap(first->page, length)
-                             : process_->map({.start = first->page,
-                                              .length = length,
-                                              .offset = first->as.offset,
-                                              .patched = first->as.patched,
-                                              .writable = first->as.writable,
-                                              .executable = first->as.executable});
-        n = next;
+    std::vector<Change> wanted;
+    for (const Change& change : changes_) {
+        if (!wanted.empty() && wanted.back().page == change.page) wanted.pop_back();
+        wanted.push_back(change);
+    }
+    bool done = true;
+    for (std::size_t n = 0; done && n < wanted.size();) {
+        const Change& first = wanted[n];
+        std::size_t end = n + 1;
+        while (end < wanted.size() && wanted[end].goes_on_from(wanted[end - 1])) ++end;
+        std::uint64_t length = (end - n) * page_size;
+        done = first.unmaps ? process_->unmap(first.page, length)
+                            : process_->map({.start = first.page,
+                                             .length = length,
+                                             .offset = first.as.offset,
+                                             .patched = first.as.patched,
+                                             .writable = first.as.writable,
+                                             .executable = first.as.executable});
+        n = end;
     }
     changes_.clear();
     done = done && process_->apply();

@@ -54,10 +54,11 @@ public:
     // Noted, and made by apply(). `page`: its address.
     void map(std::uint64_t page, const MappedPage& as);
     void unmap(std::uint64_t start, std::uint64_t length);
+    // condition(page, MappedPage)
     template <class Condition>
     void unmap_if(Condition condition) {
         for (auto it = pages_.begin(); it != pages_.end();) {
-            bool unmaps = condition(it->second);
+            bool unmaps = condition(it->first, it->second);
             if (unmaps) changes_.push_back({it->first, {}, true});
             it = unmaps ? pages_.erase(it) : std::next(it);
         }
@@ -83,6 +84,8 @@ private:
         std::uint64_t page;
         MappedPage as;
         bool unmaps;
+
+        bool goes_on_from(const Change& last) const;  // as one piece
     };
 
     // Linux: 65530 mappings (vm.max_map_count).

@@ -105,7 +105,7 @@ TEST_F(MappedPagesTest, RangesAreUnmapped) {
 TEST_F(MappedPagesTest, PagesAreUnmappedByWhatTheyAre) {
     for (std::uint64_t n = 0; n < 6; ++n) map(n, n % 2, n % 2 != 0);
     EXPECT_TRUE(pages->apply());
-    pages->unmap_if([](const MappedPage& one) { return one.writable && one.pfn == 1; });
+    pages->unmap_if([](std::uint64_t, const MappedPage& one) { return one.writable && one.pfn == 1; });
     EXPECT_TRUE(pages->apply());
     EXPECT_EQ(mappings(), (Lines{"0-1 r-- 0", "2-3 r-- 0", "4-5 r-- 0"}));
 }

@@ -43,9 +43,6 @@ bool DirectExecution::bring_up_to_date(Vcpu& vcpu, MappedPages& pages) {
 }
 
 void DirectExecution::unmap_changed_code(Vcpu& vcpu, MappedPages& pages) {
-    auto is_of = [](std::uint64_t pfn) {
-        return [pfn](const MappedPage& page) { return page.executable && page.pfn == pfn; };
-    };
     CodePages& code = vcpu.mmu->code_pages();
     if (code.changes() == code_changes_) return;
     unfit_at_.clear();
@@ -53,18 +50,20 @@ void DirectExecution::unmap_changed_code(Vcpu& vcpu, MappedPages& pages) {
         code_changes_,
         [&](std::uint64_t pfn) {
             unfit_.erase(pfn);
-            pages.unmap_if(is_of(pfn));
+            pages.unmap_if(
+                [&](std::uint64_t, const MappedPage& page) { return page.executable && page.pfn == pfn; });
         },
         [&] {
             unfit_.clear();
-            pages.unmap_if([](const MappedPage& page) { return page.executable; });
+            pages.unmap_if([](std::uint64_t, const MappedPage& page) { return page.executable; });
         });
 }
 
 void DirectExecution::unmap_withdrawn(MappedPages& pages) {
     withdrawn_.for_each_range([&](std::uint64_t start, std::uint64_t length) { pages.unmap(start, length); });
     withdrawn_.for_each_page([&](std::uint64_t pfn) {
-        pages.unmap_if([&](const MappedPage& page) { return page.writable && page.pfn == pfn; });
+        pages.unmap_if(
+            [&](std::uint64_t, const MappedPage& page) { return page.writable && page.pfn == pfn; });
     });
     withdrawn_.clear();
 }

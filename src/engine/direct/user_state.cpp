@@ -2,18 +2,27 @@
 #include "engine/direct/user_state.hpp"
 
 #include "cpu/instructions.hpp"
+#include "direct/program.h"
+#include "engine/step/debug.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 namespace undercroft::direct {
 namespace {
 
 // Linux' of the host, and of most guests: __USER_CS, __USER_DS.
-constexpr std::uint16_t user_code = 0x33;
-constexpr std::uint16_t user_data = 0x2b;
+constexpr std::uint16_t user_code = DIRECT_USER_CODE;
+constexpr std::uint16_t user_data = DIRECT_USER_DATA;
 
-constexpr std::uint64_t user_end = 0x7ffffffff000;
+// In encoding order, as in the vCPU.
+using Registers = user_regs_struct;
+constexpr std::array general{&Registers::rax, &Registers::rcx, &Registers::rdx, &Registers::rbx,
+                             &Registers::rsp, &Registers::rbp, &Registers::rsi, &Registers::rdi,
+                             &Registers::r8,  &Registers::r9,  &Registers::r10, &Registers::r11,
+                             &Registers::r12, &Registers::r13, &Registers::r14, &Registers::r15};
+
 constexpr std::size_t xsave_header = 512;
 
 bool is_flat(const Segment& segment) { return segment.base == 0; }
@@ -36,33 +45,18 @@ bool is_ordinary(const Vcpu& vcpu) noexcept {
            (paging.cr0 & (cr0 | cr0_unwanted)) == cr0 && (paging.cr4 & (cr4 | CR4::TSD)) == cr4 &&
            vcpu.tsc_offset == 0 && !paging.software_tlb && (paging.efer & EFER::SCE) != 0 &&
            vcpu.xcr0 == components && (vcpu.system_flags & unusual) == 0 && vcpu.interrupt_flag != 0 &&
-           vcpu.interrupt_shadow == 0 && (vcpu.debug.dr7 & 0xff) == 0 &&
+           vcpu.interrupt_shadow == 0 && !has_breakpoints(vcpu) &&
            vcpu.seg(SegmentName::CS).selector == user_code &&
            vcpu.seg(SegmentName::SS).selector == user_data && is_ordinary_data(vcpu.seg(SegmentName::DS)) &&
            is_ordinary_data(vcpu.seg(SegmentName::ES)) && is_ordinary_data(vcpu.seg(SegmentName::FS)) &&
-           is_ordinary_data(vcpu.seg(SegmentName::GS)) && vcpu.seg(SegmentName::FS).base < user_end &&
-           vcpu.seg(SegmentName::GS).base < user_end && is_flat(vcpu.seg(SegmentName::DS)) &&
+           is_ordinary_data(vcpu.seg(SegmentName::GS)) && vcpu.seg(SegmentName::FS).base < DIRECT_USER_END &&
+           vcpu.seg(SegmentName::GS).base < DIRECT_USER_END && is_flat(vcpu.seg(SegmentName::DS)) &&
            is_flat(vcpu.seg(SegmentName::ES)) && is_flat(vcpu.seg(SegmentName::SS));
 }
 
 bool load_registers(const Vcpu& vcpu, GuestProcess& process) {
     user_regs_struct to{};
-    to.rax = vcpu.reg(Gpr::Rax);
-    to.rcx = vcpu.reg(Gpr::Rcx);
-    to.rdx = vcpu.reg(Gpr::Rdx);
-    to.rbx = vcpu.reg(Gpr::Rbx);
-    to.rsp = vcpu.reg(Gpr::Rsp);
-    to.rbp = vcpu.reg(Gpr::Rbp);
-    to.rsi = vcpu.reg(Gpr::Rsi);
-    to.rdi = vcpu.reg(Gpr::Rdi);
-    to.r8 = vcpu.gpr[8];
-    to.r9 = vcpu.gpr[9];
-    to.r10 = vcpu.gpr[10];
-    to.r11 = vcpu.gpr[11];
-    to.r12 = vcpu.gpr[12];
-    to.r13 = vcpu.gpr[13];
-    to.r14 = vcpu.gpr[14];
-    to.r15 = vcpu.gpr[15];
+    for (unsigned n = 0; n < general.size(); ++n) to.*general[n] = vcpu.gpr[n];
     to.rip = vcpu.rip;
     to.eflags = vcpu.rflags() & ~RFLAGS::RF;  // or a breakpoint at the first instruction has no effect
     to.cs = user_code;
@@ -104,10 +98,6 @@ void note_selector(Vcpu& vcpu, SegmentName name, std::uint64_t selector) {
     if (!load_segment(vcpu, name, value, trap)) segment.selector = value;
 }
 
-}  // namespace
-
-namespace {
-
 // Far branches of user code: to 32-bit code.
 void note_code_selector(Vcpu& vcpu, std::uint64_t selector) {
     auto value = static_cast<std::uint16_t>(selector);
@@ -134,22 +124,7 @@ void store_vectors(Vcpu& vcpu, GuestProcess& process) {
 }  // namespace
 
 void store_state(Vcpu& vcpu, GuestProcess& process, const user_regs_struct& from) {
-    vcpu.reg(Gpr::Rax) = from.rax;
-    vcpu.reg(Gpr::Rcx) = from.rcx;
-    vcpu.reg(Gpr::Rdx) = from.rdx;
-    vcpu.reg(Gpr::Rbx) = from.rbx;
-    vcpu.reg(Gpr::Rsp) = from.rsp;
-    vcpu.reg(Gpr::Rbp) = from.rbp;
-    vcpu.reg(Gpr::Rsi) = from.rsi;
-    vcpu.reg(Gpr::Rdi) = from.rdi;
-    vcpu.gpr[8] = from.r8;
-    vcpu.gpr[9] = from.r9;
-    vcpu.gpr[10] = from.r10;
-    vcpu.gpr[11] = from.r11;
-    vcpu.gpr[12] = from.r12;
-    vcpu.gpr[13] = from.r13;
-    vcpu.gpr[14] = from.r14;
-    vcpu.gpr[15] = from.r15;
+    for (unsigned n = 0; n < general.size(); ++n) vcpu.gpr[n] = from.*general[n];
     vcpu.rip = from.rip;
     constexpr std::uint64_t of_user_code =
         RFLAGS::Arithmetic | RFLAGS::TF | RFLAGS::DF | RFLAGS::NT | RFLAGS::AC | RFLAGS::ID;
