@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "machine/channel.hpp"
 
+#include "base/poll_timeout.hpp"
+
 #include <poll.h>
 
 #include <array>
@@ -27,9 +29,13 @@ Channel::Channel(std::string name, std::unique_ptr<ConsoleBackend> backend, Door
       thread_{[this] { run(); }} {}
 
 Channel::~Channel() {
+    if (thread_.joinable()) finish(std::chrono::steady_clock::now());
+}
+
+void Channel::finish(Time until) {
     {
         std::lock_guard lock{mutex_};
-        ending_ = true;
+        ends_ = until;
     }
     bell_.ring();
     thread_.join();
@@ -41,18 +47,21 @@ void Channel::run() {
                                     pollfd{.fd = backend_->listener(), .events = POLLIN, .revents = 0},
                                     pollfd{.fd = -1, .events = POLLIN, .revents = 0},
                                     pollfd{.fd = -1, .events = POLLOUT, .revents = 0}};
-        bool ending = false;
+        std::optional<Time> ends;
         {
             std::lock_guard lock{mutex_};
-            ending = ending_;
+            ends = ends_;
             if (to_guest_.is_empty()) waits[2].fd = backend_->input();
             if (!from_guest_.empty()) waits[3].fd = backend_->output();
         }
-        if (ending) {
-            if (waits[3].fd >= 0) give_output();  // as much as goes without waiting
-            return;
+        int timeout_ms = -1;
+        if (ends) {
+            if (waits[3].fd < 0) return;
+            timeout_ms = poll_timeout(*ends);
+            if (timeout_ms == 0) return give_output();  // as much as goes without waiting
+            waits[1].fd = waits[2].fd = -1;
         }
-        if (::poll(waits.data(), waits.size(), -1) < 0) continue;
+        if (::poll(waits.data(), waits.size(), timeout_ms) < 0) continue;
         if (waits[0].revents != 0) bell_.acknowledge();
         if (waits[2].revents != 0) take_input();
         if (waits[3].revents != 0) give_output();

@@ -9,7 +9,9 @@
 #include "machine/event_loop.hpp"
 #include "virtio/console_port.hpp"
 
+#include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -26,6 +28,11 @@ public:
     // Errors name the channel and the reason.
     static Result<std::unique_ptr<Channel>> open(const ChannelChoice& choice);
     ~Channel() override;
+
+    // Waits, until then at most, for the other end to take what the guest has written. When the machine has
+    // ended; nothing gets through afterwards.
+    using Time = std::chrono::steady_clock::time_point;
+    void finish(Time until);
 
     std::string_view name() const override { return name_; }
     Input input() override;
@@ -51,7 +58,7 @@ private:
     WaitingInput to_guest_;
     std::vector<std::byte> from_guest_;
     bool present_;  // there is somebody at the other end
-    bool ending_ = false;
+    std::optional<Time> ends_;
     std::thread thread_;
 };
 

@@ -122,6 +122,48 @@ TEST_F(ChannelTest, PassesLongTextsOnWhoeverIsSlow) {
     guest.join();
 }
 
+// More than a socket holds, for who begins to read when the machine has ended.
+struct ChannelEnd : ChannelTest {
+    std::string text;
+    Fd client;
+
+    void SetUp() override {
+        ChannelTest::SetUp();
+        open("unix:");
+        client = connect();
+        int socket_holds = 0;
+        socklen_t length = sizeof socket_holds;
+        ASSERT_EQ(getsockopt(client.get(), SOL_SOCKET, SO_SNDBUF, &socket_holds, &length), 0);
+        text = std::string(static_cast<std::size_t>(socket_holds) + 30'000, 'x') + "end";
+        wait_for(Output::Room);
+        write(text);
+    }
+    std::string receive_all() const {
+        std::string all;
+        std::array<char, 65536> bytes;
+        for (ssize_t got; (got = ::recv(client.get(), bytes.data(), bytes.size(), 0)) > 0;)
+            all.append(bytes.data(), static_cast<std::size_t>(got));
+        return all;
+    }
+};
+
+TEST_F(ChannelEnd, IsHeardByWhoIsSlow) {
+    std::thread ending{[&] {
+        channel->finish(Channel::Time::max());
+        channel.reset();
+    }};
+    EXPECT_TRUE(receive_all() == text);
+    ending.join();
+}
+
+TEST_F(ChannelEnd, IsNotWaitedForForEver) {
+    channel->finish(std::chrono::steady_clock::now() + std::chrono::milliseconds{20});
+    channel.reset();
+    std::string all = receive_all();
+    EXPECT_LT(all.size(), text.size()) << "or this tests nothing";
+    EXPECT_TRUE(text.starts_with(all));
+}
+
 TEST_F(ChannelTest, AFileTakesWhatComes) {
     open("file:");
     EXPECT_EQ(channel->output(), Output::Room);

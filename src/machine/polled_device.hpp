@@ -68,6 +68,8 @@ private:
             if (polls[0].revents != 0) bell_.acknowledge();
             device_.handle(std::span{polls}.subspan(1));
         }
+        while (device_.serve()) {
+        }  // the guest's last words
     }
 
     Board& board_;

@@ -243,6 +243,8 @@ void Tenant::end() {
 
 TenantReport Tenant::report(SteadyClock::time_point until) {
     console_->output().finish(until);
+    for (const auto& channel : channels_) channel->finish(until);
+    if (vsock_) vsock_->finish(until);
     if (auto first = console_->output().first_output())
         start_.figures.push_back({"until the first output", since_start(*first), "s"});
     start_.figures.push_back({"until the end", since_start(), "s"});

@@ -64,7 +64,8 @@ public:
     void show_status(std::string whose);
     Result<void> set_memory_target(std::uint64_t bytes);  // see Machine
 
-    // After the end: waits, until then at most, for the console's other end to take all.
+    // After the end: waits, until then at most, for those at the other ends of the console, of channels
+    // and of sockets to take all.
     TenantReport report(std::chrono::steady_clock::time_point until);
 
 private:

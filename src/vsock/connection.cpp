@@ -34,10 +34,7 @@ void VsockConnection::take(const VsockHeader& header, Buffers& data) {
         case VsockOperation::Shutdown: return shut_down(header.flags & VsockHeader::Nothing);
         case VsockOperation::CreditUpdate: return;
         case VsockOperation::CreditRequest: return want(VsockOperation::CreditUpdate);
-        case VsockOperation::Reset:
-            socket_.reset();
-            over_ = true;
-            return;
+        case VsockOperation::Reset: over_ = true; return;
         case VsockOperation::Invalid:
         case VsockOperation::Request: break;
     }
@@ -72,44 +69,35 @@ void VsockConnection::receive(Buffers& data) {
     std::uint64_t held = received_ - forwarded_;
     if ((guest_ended_ & VsockHeader::NoSend) != 0 || held + data.size() > room) return break_off();
     received_ += static_cast<std::uint32_t>(data.size());
-    if (host_takes() && waiting_.empty()) send_pieces(data);
-    if (host_takes()) {
-        for (const iovec& piece : data.pieces()) {
-            const auto* bytes = static_cast<const std::byte*>(piece.iov_base);
-            waiting_.insert(waiting_.end(), bytes, bytes + piece.iov_len);
-        }
-    } else {
-        forwarded_ = received_;
+    if (host_takes() && waiting_.empty()) {
+        VsockBacklog::Sent sent = send_now(socket_.get(), data);
+        data.drop_front(sent.bytes);
+        note(sent);
     }
+    if (host_takes())
+        waiting_.add(data);
+    else
+        forwarded_ = received_;
     tell_credit();
 }
 
 bool VsockConnection::host_takes() const { return socket_ && (host_ended_ & VsockHeader::NoReceive) == 0; }
 
-// As much as the socket takes; it is gone from `data`.
-void VsockConnection::send_pieces(Buffers& data) {
-    msghdr message{};
-    message.msg_iov = const_cast<iovec*>(data.pieces().data());
-    message.msg_iovlen = data.pieces().size();
-    ssize_t sent = sendmsg(socket_.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (sent < 0 && would_wait()) return;
-    if (sent < 0) return end_of_host(VsockHeader::NoReceive);
-    data.drop_front(static_cast<std::size_t>(sent));
-    forwarded_ += static_cast<std::uint32_t>(sent);
+void VsockConnection::note(VsockBacklog::Sent sent) {
+    forwarded_ += static_cast<std::uint32_t>(sent.bytes);
+    if (sent.refused) end_of_host(VsockHeader::NoReceive);
 }
 
 void VsockConnection::flush() {
-    auto bytes = std::span{waiting_}.subspan(waiting_from_);
-    ssize_t sent = send(socket_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (sent < 0 && would_wait()) return;
-    if (sent < 0) return end_of_host(VsockHeader::NoReceive);
-    forwarded_ += static_cast<std::uint32_t>(sent);
-    waiting_from_ += static_cast<std::size_t>(sent);
+    note(waiting_.send_to(socket_.get()));
+    if (!host_takes()) return;
     tell_credit();
-    if (waiting_from_ < waiting_.size()) return;
-    waiting_.clear();
-    waiting_from_ = 0;
-    close_if_done();
+    if (waiting_.empty()) close_if_done();
+}
+
+std::optional<VsockConnection::Rest> VsockConnection::take_rest() {
+    if (!host_takes() || waiting_.empty()) return std::nullopt;
+    return Rest{std::move(socket_), std::exchange(waiting_, {})};
 }
 
 // Before the guest has to stop for want of it, but not for every packet.
@@ -210,7 +198,6 @@ void VsockConnection::end_of_host(std::uint32_t how) {
     if (host_ended_ == VsockHeader::Nothing) socket_.reset();
     if (host_takes()) return;
     waiting_.clear();
-    waiting_from_ = 0;
     forwarded_ = received_;
     close_if_done();
 }

@@ -9,6 +9,7 @@
 
 #include "base/buffers.hpp"
 #include "base/fd.hpp"
+#include "vsock/backlog.hpp"
 #include "vsock/packet.hpp"
 
 #include <poll.h>
@@ -16,7 +17,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <vector>
 
 namespace undercroft {
 
@@ -44,6 +44,12 @@ public:
 
     // Nobody will say anything on it any more: it may go.
     bool is_over() const { return over_; }
+    // What the host's socket is still to get, if it is, when it goes.
+    struct Rest {
+        Fd socket;
+        VsockBacklog bytes;
+    };
+    std::optional<Rest> take_rest();
 
     // What to wait for on socket(), zero for nothing at all; and what came of it.
     short events() const;
@@ -56,7 +62,7 @@ private:
     void opened();
     void shut_down(std::uint32_t how);
     void receive(Buffers& data);
-    void send_pieces(Buffers& data);
+    void note(VsockBacklog::Sent sent);
     void flush();
     void tell_credit();
     std::optional<VsockHeader> read(const Buffers& payload);
@@ -78,8 +84,7 @@ private:
     std::uint32_t wanted_ = 0;  // a bit for each operation that the guest has to be told of
 
     // To the host. Counters wrap.
-    std::vector<std::byte> waiting_;  // from waiting_from_ on
-    std::size_t waiting_from_ = 0;
+    VsockBacklog waiting_;
     std::uint32_t received_ = 0;        // bytes from the guest
     std::uint32_t forwarded_ = 0;       // of them, those that we have no more
     std::uint32_t told_forwarded_ = 0;  // of them, those that the guest knows of

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vsock/host.hpp"
 
+#include "base/poll_timeout.hpp"
 #include "base/unix_socket.hpp"
 
 #include <fmt/core.h>
@@ -67,9 +68,36 @@ void VsockHost::start() {
 void VsockHost::reset() {
     std::lock_guard lock{mutex_};
     running_ = false;
-    connections_.clear();
+    for (auto each = connections_.begin(); each != connections_.end();) each = end(each);
     refused_.clear();
     polled_.clear();
+}
+
+// Of so many programs that take nothing, those that have waited longest get no more.
+VsockHost::Connections::iterator VsockHost::end(Connections::iterator connection) {
+    if (auto rest = connection->second.take_rest(); rest && !is_done(*rest)) {
+        if (leaving_.size() == most_leaving) leaving_.pop_front();
+        leaving_.push_back(*std::move(rest));
+    }
+    return connections_.erase(connection);
+}
+
+bool VsockHost::is_done(VsockConnection::Rest& rest) {
+    return rest.bytes.send_to(rest.socket.get()).refused || rest.bytes.empty();
+}
+
+void VsockHost::finish(std::chrono::steady_clock::time_point until) {
+    std::lock_guard lock{mutex_};
+    std::vector<pollfd> polls;
+    for (;;) {
+        std::erase_if(leaving_, is_done);
+        int timeout_ms = poll_timeout(until);
+        if (leaving_.empty() || timeout_ms == 0) return;
+        polls.clear();
+        for (const auto& rest : leaving_)
+            polls.push_back({.fd = rest.socket.get(), .events = POLLOUT, .revents = 0});
+        poll(polls.data(), polls.size(), timeout_ms);
+    }
 }
 
 // --- from the guest ---------------------------------------------------------------------------------------
@@ -83,7 +111,7 @@ void VsockHost::take(const VsockHeader& header, Buffers& data) {
     auto found = connections_.find(ports);
     if (found == connections_.end()) return connect_guest(ports, header);
     found->second.take(header, data);
-    if (found->second.is_over()) connections_.erase(found);
+    if (found->second.is_over()) end(found);
 }
 
 void VsockHost::connect_guest(VsockPorts ports, const VsockHeader& header) {
@@ -126,7 +154,7 @@ std::optional<VsockHeader> VsockHost::next(const Buffers& payload) {
         if (each == connections_.end()) each = connections_.begin();
         auto header = each->second.has_packet() ? each->second.next(payload) : std::nullopt;
         if (header) turn_ = each->first;
-        each = each->second.is_over() ? connections_.erase(each) : std::next(each);
+        each = each->second.is_over() ? end(each) : std::next(each);
         if (header) return header;
     }
     return std::nullopt;
@@ -153,6 +181,9 @@ void VsockHost::add_polls(std::vector<pollfd>& polls, bool guest_has_room) {
     polled_callers_ = callers_.size();
     for (const Caller& caller : callers_)
         polls.push_back({.fd = caller.socket.get(), .events = POLLIN, .revents = 0});
+    polled_leaving_ = leaving_.size();
+    for (const auto& rest : leaving_)
+        polls.push_back({.fd = rest.socket.get(), .events = POLLOUT, .revents = 0});
     polled_.clear();
     for (const auto& [ports, connection] : connections_) {
         // What it says could go nowhere.
@@ -169,7 +200,8 @@ void VsockHost::handle(std::span<const pollfd> polls) {
     bool accepts = polled_listener_ && polls.front().revents != 0;
     if (polled_listener_) polls = polls.subspan(1);
     auto of_callers = polls.first(polled_callers_);
-    polls = polls.subspan(polled_callers_);
+    polls = polls.subspan(polled_callers_ + polled_leaving_);
+    std::erase_if(leaving_, is_done);
     for (std::size_t n = 0; n < polled_.size(); ++n) {
         auto found = connections_.find(polled_[n]);
         if (found != connections_.end()) found->second.handle(polls[n].revents);

@@ -22,6 +22,7 @@
 
 #include <poll.h>
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -56,9 +57,12 @@ public:
     const std::string& path() const { return choice_.path; }
     std::uint32_t guest_cid() const { return choice_.cid; }
 
-    // The guest has a driver from here on, or has none: all connections end.
+    // The guest has a driver from here on, or has none: all connections end. What it has sent before still
+    // gets to the host's programs.
     void start();
     void reset();
+    // Waits, until then at most, for them to take that. When the machine has ended.
+    void finish(std::chrono::steady_clock::time_point until);
 
     // A packet of the guest's, and its data.
     void take(const VsockHeader& header, Buffers& data);
@@ -79,6 +83,7 @@ private:
         std::string line;
     };
     static constexpr std::size_t most_callers = 64;
+    static constexpr std::size_t most_leaving = 512;
     static constexpr std::size_t most_resets = 256;
     static constexpr std::uint32_t first_port = 1u << 30;  // of those that callers get
 
@@ -89,6 +94,9 @@ private:
     bool hear(Caller& caller);
     void connect_caller(Caller& caller, std::uint32_t port);
     void connect_guest(VsockPorts ports, const VsockHeader& header);
+    using Connections = std::map<VsockPorts, VsockConnection>;
+    Connections::iterator end(Connections::iterator connection);
+    static bool is_done(VsockConnection::Rest& rest);
     void refuse(const VsockHeader& header);
     std::optional<VsockHeader> next(const Buffers& payload);
 
@@ -97,15 +105,17 @@ private:
 
     std::mutex mutex_;  // of what follows; nothing else is taken with it
     bool running_ = false;
-    std::map<VsockPorts, VsockConnection> connections_;
-    VsockPorts turn_;                  // who was served last
-    std::deque<VsockHeader> refused_;  // resets of what is no connection
+    Connections connections_;
+    std::deque<VsockConnection::Rest> leaving_;  // of connections that have ended
+    VsockPorts turn_;                            // who was served last
+    std::deque<VsockHeader> refused_;            // resets of what is no connection
     std::uint32_t last_port_ = first_port - 1;
     std::vector<Caller> callers_;
 
     // Of the last add_polls(), in its order.
     bool polled_listener_ = false;
     std::size_t polled_callers_ = 0;
+    std::size_t polled_leaving_ = 0;
     std::vector<VsockPorts> polled_;
 };
 

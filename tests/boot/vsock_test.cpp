@@ -26,6 +26,17 @@ Fd blocking(Fd fd) {
     return fd;
 }
 
+// Connected to the guest's port 1000.
+Fd call(const std::string& path) {
+    Fd caller = blocking(*connect_to_socket(path));
+    send_all(caller.get(), "CONNECT 1000\n");
+    std::string answer;
+    char letter = 0;
+    while (!answer.ends_with('\n') && recv(caller.get(), &letter, 1, 0) == 1) answer += letter;
+    EXPECT_TRUE(answer.starts_with("OK ")) << answer;
+    return caller;
+}
+
 TEST(Vsock, BothSidesCallEachOther) {
     NEED_GUEST(Image::Tests);
     std::string path = testing::TempDir() + "undercroft-vsock-" + std::to_string(getpid());
@@ -48,19 +59,20 @@ TEST(Vsock, BothSidesCallEachOther) {
     ASSERT_TRUE(listens) << CONSOLE(guest);
 
     for (std::size_t size : {std::size_t{0}, std::size_t{100'000}, sent.size()}) {
-        Fd caller = blocking(*connect_to_socket(path));
-        send_all(caller.get(), "CONNECT 1000\n");
-        std::string answer;
-        while (!answer.ends_with('\n')) {
-            char letter = 0;
-            ASSERT_EQ(recv(caller.get(), &letter, 1, 0), 1) << answer;
-            answer += letter;
-        }
-        EXPECT_TRUE(answer.starts_with("OK ")) << answer;
-        EXPECT_TRUE(converse(caller.get(), std::string_view{sent}.substr(0, size)) == sent.substr(0, size))
-            << size;
+        Fd caller = call(path);
+        std::string back = converse(caller.get(), std::string_view{sent}.substr(0, size));
+        EXPECT_TRUE(back == sent.substr(0, size)) << back.size() << " of " << size;
     }
-    ASSERT_TRUE(guest.wait_for("VSOCK done", patience(60))) << CONSOLE(guest);
+    // More than a socket holds, and less than that and our room, for who begins to read when the guest has
+    // gone.
+    std::string last = sent.substr(0, 300'000);
+    Fd caller = call(path);
+    send_all(caller.get(), last);
+    shutdown(caller.get(), SHUT_WR);
+    ASSERT_TRUE(guest.wait_for("reboot: Power down", patience(60))) << CONSOLE(guest);
+    std::string back;
+    receive_until(caller.get(), back, [] { return false; });
+    EXPECT_TRUE(back == last) << back.size();
     EXPECT_EQ(guest.wait_for_exit(patience(30)), 0) << CONSOLE(guest);
     EXPECT_EQ(guest.output().find(" FAIL"), std::string::npos) << CONSOLE(guest);
     EXPECT_EQ(count(guest.output(), " PASS"), 6u) << CONSOLE(guest);
