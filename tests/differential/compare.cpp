@@ -48,6 +48,17 @@ std::uint32_t visible_error(const Ending& result) {
     return beyond ? result.error & ~1u : result.error;
 }
 
+bool is_access_fault(const Ending& result) {
+    return result.vector == 13 || result.vector == 14 || result.vector == 17;
+}
+
+bool same_fault(const Ending& bare, const Ending& engine, std::uint32_t undefined) {
+    if ((undefined & choice_of_fault_undefined) != 0 && is_access_fault(bare) && is_access_fault(engine))
+        return true;
+    return bare.vector == engine.vector && visible_error(bare) == visible_error(engine) &&
+           bare.address == engine.address;
+}
+
 std::uint64_t visible_flags(const Ending& result, std::uint32_t undefined) {
     constexpr std::uint64_t resume = 1u << 16;
     return result.state.rflags & ~std::uint64_t{undefined} & ~resume;
@@ -80,9 +91,11 @@ void normalize(State& state, std::uint32_t undefined) {
 std::vector<std::string> differences(const Ending& bare, const Ending& engine,
                                      std::uint32_t undefined_flags) {
     Collector out;
-    out.value("vector", bare.vector, engine.vector);
-    out.value("error code", visible_error(bare), visible_error(engine));
-    out.value("address", bare.address, engine.address);
+    if (!same_fault(bare, engine, undefined_flags)) {
+        out.value("vector", bare.vector, engine.vector);
+        out.value("error code", visible_error(bare), visible_error(engine));
+        out.value("address", bare.address, engine.address);
+    }
     out.value("rip", bare.state.rip, engine.state.rip);
     out.value("rflags", visible_flags(bare, undefined_flags), visible_flags(engine, undefined_flags));
     for (std::size_t n = 0; n < 16; ++n) out.value(names[n], bare.state.gpr[n], engine.state.gpr[n]);
@@ -108,8 +121,7 @@ std::vector<std::string> differences(const Ending& bare, const Ending& engine,
 }
 
 bool equal(const Ending& bare, const Ending& engine, std::uint32_t undefined_flags) {
-    bool same = bare.vector == engine.vector && visible_error(bare) == visible_error(engine) &&
-                bare.address == engine.address && bare.state.rip == engine.state.rip &&
+    bool same = same_fault(bare, engine, undefined_flags) && bare.state.rip == engine.state.rip &&
                 visible_flags(bare, undefined_flags) == visible_flags(engine, undefined_flags) &&
                 bare.state.gpr == engine.state.gpr && bare.state.fs == engine.state.fs &&
                 bare.state.gs == engine.state.gs && bare.hash == engine.hash;

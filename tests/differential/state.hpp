@@ -14,6 +14,8 @@ namespace undercroft::differential {
 
 // Of what a sequence leaves undefined, besides arithmetic flags: pointers of the last x87 instruction.
 inline constexpr std::uint32_t x87_pointers_undefined = 1u << 31;
+// And which fault the last instruction shows, or which of its addresses, if it has several to choose from.
+inline constexpr std::uint32_t choice_of_fault_undefined = 1u << 30;
 
 struct State {
     std::array<std::uint64_t, 16> gpr{};  // in encoding order
