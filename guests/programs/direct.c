@@ -4,6 +4,7 @@
 // spin` computes for good.
 
 #include <cpuid.h>
+#include <fcntl.h>
 #include <fenv.h>
 #include <immintrin.h>
 #include <math.h>
@@ -102,6 +103,42 @@ static void copy_on_write(void) {
     }
     check(wrong == 0, "direct.fork", "%u wrong", wrong);
     munmap(pages, Pages * PAGE);
+}
+
+// Large pages, all over, long enough for the monitor to bring their frames together; and pieces of them with
+// other rights, and without contents.
+static void large_pages(void) {
+    enum { Large = 512, Pages = 4 * Large, Touches = 20000 };
+    uint8_t* all = map_pages(Pages + Large, PROT_READ | PROT_WRITE);
+    uint8_t* pages = (uint8_t*)(((uintptr_t)all + Large * PAGE - 1) / (Large * PAGE) * (Large * PAGE));
+    static uint64_t values[Pages];
+    volatile unsigned wrong = 0, missed = 0;
+    const int setting =
+        open("/sys/kernel/mm/transparent_hugepage/enabled", O_WRONLY);  // as on larger machines
+    if (setting < 0 || write(setting, "madvise", 7) != 7) exit(1);
+    close(setting);
+    madvise(pages, Pages * PAGE, MADV_HUGEPAGE);
+    for (unsigned n = 0; n < Pages; n++) write_at(pages + n * PAGE, values[n] = at_once(n, 9));
+    uint64_t random = 1;
+    for (volatile unsigned round = 0; round < 100; round++) {
+        for (unsigned touch = 0; touch < Touches; touch++) {
+            random = random * factor + 1;
+            const unsigned n = (random >> 40) % Pages;
+            wrong += read_at(pages + n * PAGE) != values[n];
+            if (touch % 4 == 0) write_at(pages + n * PAGE, values[n] = random);
+        }
+        wrong += !burst(round);
+        if (round % 20 != 19) continue;
+        const unsigned odd = (17 * round) % Pages;
+        mprotect(pages + odd * PAGE, PAGE, PROT_READ);
+        missed += !CATCHES(write_at(pages + odd * PAGE, 1));
+        mprotect(pages + odd * PAGE, PAGE, PROT_READ | PROT_WRITE);
+        madvise(pages + (odd ^ 1) * PAGE, PAGE, MADV_DONTNEED);
+        values[odd ^ 1] = 0;
+    }
+    for (unsigned n = 0; n < Pages; n++) wrong += read_at(pages + n * PAGE) != values[n];
+    check(wrong == 0 && missed == 0, "direct.large-pages", "%u wrong, %u missed", wrong, missed);
+    munmap(all, (Pages + Large) * PAGE);
 }
 
 static volatile unsigned ticks;
@@ -370,6 +407,7 @@ int main(int count, char** arguments) {
         on_signal(*signal, note_and_leave, 0);
     computing();
     memory();
+    large_pages();
     copy_on_write();
     preemption();
     rounding();

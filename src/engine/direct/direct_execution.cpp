@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/direct/direct_execution.hpp"
 
+#include "base/stopwatch.hpp"
 #include "cpu/deliver.hpp"
 #include "engine/direct/mapped_pages.hpp"
 #include "engine/direct/user_state.hpp"
@@ -97,12 +98,13 @@ Next DirectExecution::stay(Vcpu& vcpu) {
     if (!is_ordinary(vcpu)) return Next::Translate;
     MappedPages* pages = MappedPages::of_thread(vcpu.mmu->memory().pool().file());
     std::uint64_t begin = now();
-    useful_of_stay_ = 0;
+    useful_of_stay_ = mapping_of_stay_ = 0;
     Next end = Next::Translate;
     if (pages == nullptr || !bring_up_to_date(vcpu, *pages)) {
         gear_.shift_down(now());
         return pages != nullptr && pages->process().is_lost() ? without_process(end) : end;
     }
+    mapping_of_stay_ = now() - begin;
     GuestProcess& process = pages->process();
     pages->processor().keep(begin);
     bool loaded = load_registers(vcpu, process);
@@ -119,7 +121,7 @@ Next DirectExecution::stay(Vcpu& vcpu) {
     if (process.is_lost()) return without_process(Next::Lost);
     std::uint64_t after = now();
     useful_ticks_ += useful_of_stay_;
-    gear_.stayed(after, after - begin, useful_of_stay_);
+    gear_.stayed(after, after - begin, useful_of_stay_, mapping_of_stay_);
     if (single_stepped_) {
         single_stepped_ = false;
         deliver(vcpu, {.vector = Vector::DB, .kind = TrapKind::Trap, .address = Breakpoint::BS});
@@ -180,6 +182,7 @@ void DirectExecution::see_to_trap(Vcpu& vcpu, user_regs_struct& registers, int c
 bool DirectExecution::handle_page_fault(Vcpu& vcpu, MappedPages& pages, const user_regs_struct& registers,
                                         std::uint64_t address) {
     ++page_faults_;
+    Stopwatch stopwatch{mapping_of_stay_};
     std::uint64_t page = address & page_mask;
     if (!GuestProcess::has_room_at(page)) return false;
     const MappedPage* present = pages.find(page);

@@ -13,6 +13,7 @@
 #include "direct/guest_process.hpp"
 #include "engine/direct/gear.hpp"
 #include "engine/direct/known_code.hpp"
+#include "engine/direct/screened_code.hpp"
 #include "engine/direct/withdrawn.hpp"
 #include "mmu/code_pages.hpp"
 #include "mmu/mmu.hpp"
@@ -57,7 +58,7 @@ private:
     Next run(Vcpu& vcpu, MappedPages& pages, std::optional<user_regs_struct>& registers);
     bool bring_up_to_date(Vcpu& vcpu, MappedPages& pages);
     void unmap_withdrawn(MappedPages& pages);
-    void unmap_changed_code(Vcpu& vcpu, MappedPages& pages);
+    void forget_changed_code(Vcpu& vcpu, MappedPages& pages);
     void see_to_trap(Vcpu& vcpu, user_regs_struct& registers, int code);
     bool handle_page_fault(Vcpu& vcpu, MappedPages& pages, const user_regs_struct& registers,
                            std::uint64_t address);
@@ -84,12 +85,14 @@ private:
     // Pages of code that cannot be executed here: PFNs with too much to watch, and the numbers of virtual
     // pages of the address space that is mapped.
     std::unordered_set<std::uint64_t> unfit_;
+    ScreenedCode screened_;
     std::unordered_set<std::uint64_t> unfit_at_;
     std::uint64_t stays_ = 0;
     std::uint64_t page_faults_ = 0;
     std::uint64_t mapped_ = 0;
     std::uint64_t useful_ticks_ = 0;
     std::uint64_t useful_of_stay_ = 0;
+    std::uint64_t mapping_of_stay_ = 0;
     bool single_stepped_ = false;
 };
 

@@ -44,22 +44,30 @@ public:
         entries_ = entries;
         const Rest* rest = find_rest(program);
         if (!same || (rest != nullptr && now < rest->until) || since * per_entry > time) return false;
+        if (program != high_program_) {
+            since_ = now;
+            invested_ = 0;
+        }
         high_ = true;
         high_space_ = space;
         high_program_ = program;
-        spent_ = useful_ = 0;
+        spent_ = useful_ = mapping_ = 0;
         return true;
     }
     bool is_high(std::uint64_t space) const noexcept { return high_ && space == high_space_; }
 
-    // A stay in direct execution is over: of `spent` ticks, the guest's code had `useful`. False: it goes on
-    // translated.
-    bool stayed(std::uint64_t now, std::uint64_t spent, std::uint64_t useful) noexcept {
+    // A stay in direct execution is over: of `spent` ticks, the guest's code had `useful`, and `mapping` went
+    // into pages that were missing. False: it goes on translated.
+    bool stayed(std::uint64_t now, std::uint64_t spent, std::uint64_t useful,
+                std::uint64_t mapping) noexcept {
         spent_ += spent;
         useful_ += useful;
+        mapping_ += mapping;
         if (spent_ < window) return true;
-        bool pays = useful_ >= spent_ / 2;
-        spent_ = useful_ = 0;
+        invested_ += mapping_;
+        bool may_invest = invested_ <= 2 * window + (now - since_) / 4;
+        bool pays = useful_ >= (may_invest ? spent_ - mapping_ : spent_) / 5 * 3;
+        spent_ = useful_ = mapping_ = 0;
         if (pays) {
             if (Rest* rest = find_rest(high_program_)) rest->length = 0;  // forgotten
             return true;
@@ -94,8 +102,11 @@ private:
     std::uint64_t space_ = 0;
     std::uint64_t looked_at_ = 0;
     std::uint64_t entries_ = 0;
-    std::uint64_t spent_ = 0;
+    std::uint64_t since_ = 0;     // when high_program_ was first shifted up
+    std::uint64_t invested_ = 0;  // in its pages
+    std::uint64_t spent_ = 0;     // of this window, like the next two
     std::uint64_t useful_ = 0;
+    std::uint64_t mapping_ = 0;
 };
 
 }  // namespace undercroft::direct

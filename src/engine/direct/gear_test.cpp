@@ -25,9 +25,10 @@ struct GearTest : testing::Test {
         ASSERT_TRUE(look(space));
     }
     // Stays for as long as costs are looked at once. True: it stays high.
-    bool stay(std::uint64_t useful_of_100) {
+    bool stay(std::uint64_t useful_of_100, std::uint64_t mapping_of_100 = 0) {
+        constexpr std::uint64_t part = Gear::window / 100;
         now += Gear::window;
-        return gear.stayed(now, Gear::window, Gear::window / 100 * useful_of_100);
+        return gear.stayed(now, Gear::window, part * useful_of_100, part * mapping_of_100);
     }
 };
 
@@ -65,20 +66,45 @@ TEST_F(GearTest, NotByTwoInterruptsAtOnceOrFarApart) {
 
 TEST_F(GearTest, StaysHighWhileThatPays) {
     shift_up(one);
-    for (unsigned n = 0; n < 100; ++n) EXPECT_TRUE(stay(50));
+    for (unsigned n = 0; n < 100; ++n) EXPECT_TRUE(stay(60));
     EXPECT_TRUE(gear.is_high(one));
 }
 
 TEST_F(GearTest, ShiftsDownWhenMostIsCosts) {
     shift_up(one);
-    EXPECT_FALSE(stay(49));
+    EXPECT_FALSE(stay(59));
     EXPECT_FALSE(gear.is_high(one));
 }
 
 TEST_F(GearTest, LooksAtCostsOverAWhile) {
     shift_up(one);
-    EXPECT_TRUE(gear.stayed(now, Gear::window / 2, 0));
-    EXPECT_TRUE(gear.stayed(now, Gear::window / 2 + 1, Gear::window / 2 + 1));
+    EXPECT_TRUE(gear.stayed(now, Gear::window / 4, 0, 0));
+    EXPECT_TRUE(gear.stayed(now, Gear::window, Gear::window, 0));
+}
+
+// To map its pages is no reason to shift down at first, nor when the program has been at it for long.
+TEST_F(GearTest, InvestsInPages) {
+    shift_up(one);
+    for (unsigned n = 0; n < 3; ++n) EXPECT_TRUE(stay(10, 84)) << n;
+    EXPECT_FALSE(stay(10, 84));
+    now += 100 * Gear::window;
+    shift_up(one);
+    for (unsigned n = 0; n < 25; ++n) EXPECT_TRUE(stay(10, 84)) << n;
+}
+
+TEST_F(GearTest, ButNotInOneThatDoesNotPayOtherwise) {
+    shift_up(one);
+    EXPECT_FALSE(stay(10, 82));
+}
+
+TEST_F(GearTest, AnotherProgramHasPagesOfItsOwn) {
+    shift_up(one);
+    while (stay(10, 84)) {
+    }
+    shift_up(other);
+    EXPECT_TRUE(stay(10, 84));
+    shift_up(one);
+    EXPECT_TRUE(stay(10, 84));
 }
 
 // Each time for twice as long, up to a limit; until it has paid.

@@ -2,16 +2,17 @@
 // What is mapped in the guest process: by the TLBs, and only as long as they would have it.
 #include "engine/direct/direct_execution.hpp"
 #include "engine/direct/mapped_pages.hpp"
-#include "engine/direct/sensitive.hpp"
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 namespace undercroft::direct {
 namespace {
 
 constexpr std::uint64_t page_mask = ~(page_size - 1);
-constexpr unsigned pages_ahead = 32;  // mapped with the one that was missing
+// Mapped with the one that was missing, in both directions: there are copies that go down.
+constexpr std::uint64_t pages_around = 32;
 
 }  // namespace
 
@@ -19,19 +20,18 @@ constexpr unsigned pages_ahead = 32;  // mapped with the one that was missing
 bool DirectExecution::bring_up_to_date(Vcpu& vcpu, MappedPages& pages) {
     bool fresh = pages.owner() != this || pages_ != &pages || withdrawn_.pcid() != vcpu.paging.pcid() ||
                  withdrawn_.is_all();
+    forget_changed_code(vcpu, pages);
     if (fresh) {
         pages.begin(this);
         pages_ = &pages;
         in_the_way_ = false;
         unfit_at_.clear();
         unfit_.clear();
-        code_changes_ = vcpu.mmu->code_pages().changes();
         withdrawn_.begin(vcpu.paging.pcid());
         user_pages_seen_ = 0;
         map_known_code(vcpu, pages);
     } else {
         unmap_withdrawn(pages);
-        unmap_changed_code(vcpu, pages);
     }
     // What translated code has used meanwhile, as far as that is remembered. (All that the software TLB holds
     // takes 16 ms.)
@@ -42,21 +42,20 @@ bool DirectExecution::bring_up_to_date(Vcpu& vcpu, MappedPages& pages) {
     return !in_the_way_ && !withdrawn_.is_all() && (!pages.has_changes() || pages.apply());
 }
 
-void DirectExecution::unmap_changed_code(Vcpu& vcpu, MappedPages& pages) {
+// If the pages are others', they are unmapped next anyway.
+void DirectExecution::forget_changed_code(Vcpu& vcpu, MappedPages& pages) {
     CodePages& code = vcpu.mmu->code_pages();
     if (code.changes() == code_changes_) return;
     unfit_at_.clear();
+    std::unordered_set<std::uint64_t> changed;
+    bool all = false;
     code.for_each_change(
-        code_changes_,
-        [&](std::uint64_t pfn) {
-            unfit_.erase(pfn);
-            pages.unmap_if(
-                [&](std::uint64_t, const MappedPage& page) { return page.executable && page.pfn == pfn; });
-        },
-        [&] {
-            unfit_.clear();
-            pages.unmap_if([](std::uint64_t, const MappedPage& page) { return page.executable; });
-        });
+        code_changes_, [&](std::uint64_t pfn) { changed.insert(pfn); }, [&] { all = true; });
+    auto has_changed = [&](std::uint64_t pfn) { return all || changed.contains(pfn); };
+    std::erase_if(unfit_, has_changed);
+    screened_.forget(has_changed);
+    pages.unmap_if(
+        [&](std::uint64_t, const MappedPage& page) { return page.executable && has_changed(page.pfn); });
 }
 
 void DirectExecution::unmap_withdrawn(MappedPages& pages) {
@@ -120,7 +119,9 @@ bool DirectExecution::map(Vcpu& vcpu, MappedPages& pages, std::uint64_t address,
          vcpu.tlb.entry(AccessMode::User, page).read_tag != page))
         return false;
     if (access == Access::Write && vcpu.tlb.entry(AccessMode::User, page).write_tag != page) return false;
-    for (unsigned n = 0; n < pages_ahead; ++n) map_what_is_known(vcpu, pages, page + n * page_size, page);
+    std::uint64_t first = page & ~(pages_around * page_size - 1);
+    for (std::uint64_t n = 0; n < pages_around; ++n)
+        map_what_is_known(vcpu, pages, first + n * page_size, page);
     return pages.find(page) != nullptr;
 }
 
@@ -162,31 +163,20 @@ bool DirectExecution::screen(Vcpu& vcpu, MappedPages& pages, std::uint64_t addre
                              MappedPage& as) {
     constexpr std::byte hlt{0xf4};
     FramePool& pool = vcpu.mmu->memory().pool();
-    auto bytes_of = [&](const MappedPage* at) -> std::span<const std::byte> {
-        if (at == nullptr || !at->executable || at->patched) return {};
-        return {pool.host(MachineFrame{at->offset >> 12}), page_size};
+    // Of a neighbour.
+    auto code_at = [&](std::uint64_t at) -> ScreenedCode::Page {
+        const MappedPage* present = pages.find(at);
+        if (present == nullptr || !present->executable || present->patched) return {};
+        return {present->pfn, {pool.host(MachineFrame{present->offset >> 12}), page_size}};
     };
     std::uint64_t page = address & page_mask;
-    std::span<const std::byte> code{host, page_size};
-    std::span<const std::byte> last = bytes_of(pages.find(page - page_size));
-    std::span<const std::byte> next = bytes_of(pages.find(page + page_size));
     std::vector<std::uint16_t> starts;
     known_code_.add_starts(as.pfn, starts);
     if (address != page) starts.push_back(static_cast<std::uint16_t>(address - page));
     std::sort(starts.begin(), starts.end());
-    SensitiveInstructions found =
-        sensitive_instructions({.before = last.empty() ? last : last.last(bytes_before),
-                                .code = code,
-                                .behind = next.empty() ? next : next.first(bytes_behind),
-                                .starts = starts});
-    if (!last.empty()) {
-        // One that begins at the end of the page before.
-        SensitiveInstructions across = sensitive_instructions(
-            {.before = last.subspan(page_size - bytes_before - bytes_behind, bytes_before),
-             .code = last.last(bytes_behind),
-             .behind = code.first(bytes_behind)});
-        if (!across.empty()) return false;
-    }
+    const auto& [found, across] = screened_.look({as.pfn, {host, page_size}}, code_at(page - page_size),
+                                                 code_at(page + page_size), std::move(starts));
+    if (across) return false;
     if (found.empty()) return true;
     std::vector<std::uint16_t> all = found.certain;
     all.insert(all.end(), found.suspected.begin(), found.suspected.end());
