@@ -14,31 +14,8 @@
 #include <sys/time.h>
 #include <time.h>
 
+#include "burst.h"
 #include "result.h"
-
-// x -> x * factor + 1, modulo 2^64: `steps` of them one by one, and at once.
-enum { Burst = 3000000 };  // steps: some milliseconds
-static const uint64_t factor = 6364136223846793005;
-
-__attribute__((noinline)) static uint64_t one_by_one(uint64_t x, uint64_t steps) {
-    for (uint64_t i = 0; i < steps; i++) {
-        x = x * factor + 1;
-        asm volatile("" : "+r"(x));
-    }
-    return x;
-}
-
-static uint64_t at_once(uint64_t x, uint64_t steps) {
-    uint64_t multiply = 1, add = 0;
-    for (uint64_t m = factor, a = 1; steps != 0; steps >>= 1) {
-        if (steps & 1) add = add * m + a, multiply *= m;
-        a = a * m + a;
-        m *= m;
-    }
-    return x * multiply + add;
-}
-
-static bool burst(uint64_t x) { return one_by_one(x, Burst) == at_once(x, Burst); }
 
 static void computing(void) {
     check(one_by_one(1, 30 * Burst) == at_once(1, 30 * Burst), "direct.compute", "wrong");
